@@ -1,0 +1,2 @@
+//! Ararat.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Turns the words of `api` into work. Empty until the Kubernetes system is built.
