@@ -1,0 +1,1 @@
+//! Where files are cut. The only module that names `fastcdc`.

@@ -1,0 +1,1 @@
+//! Compression of blobs. The only module that names `zstd`.

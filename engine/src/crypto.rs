@@ -1,0 +1,1 @@
+//! Keys, seals and ids, as FORMAT.md defines them. Pure.

@@ -1,0 +1,23 @@
+//! How a verb tells what it does. The program that calls the engine decides how that looks.
+
+/// Receives what a verb has done. Methods are called from many threads, often: implementations only count.
+pub trait Progress: Send + Sync {
+    /// The verb has entered a stage, e.g. "Reading files".
+    fn stage(&self, _name: &str) {}
+    /// What is known of the whole: items and bytes. Grows while it is being found out.
+    fn expect(&self, _items: u64, _bytes: u64) {}
+    /// So many more items and bytes are done.
+    fn done(&self, _items: u64, _bytes: u64) {}
+    /// Something a person should read, at once: a warning, a file that could not be read.
+    fn note(&self, _text: &str) {}
+    /// Whether the verb should stop as soon as it safely can (a person pressed Ctrl-C).
+    fn interrupted(&self) -> bool {
+        false
+    }
+}
+
+/// Progress that nobody looks at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoProgress;
+
+impl Progress for NoProgress {}
