@@ -1,2 +1,2 @@
-//! Ararat.
+//! The command line `ararat`: reads arguments and the environment, calls the engine, prints.
 fn main() {}

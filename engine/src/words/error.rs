@@ -114,7 +114,11 @@ pub enum Error {
 }
 
 fn detail(cause: &str) -> String {
-    if cause.is_empty() { String::new() } else { format!(" ({cause})") }
+    if cause.is_empty() {
+        String::new()
+    } else {
+        format!(" ({cause})")
+    }
 }
 
 /// The kinds of failure of a store, by what a person does next.
@@ -165,11 +169,18 @@ impl std::fmt::Display for StoreFailure {
 impl Error {
     /// Damage, in one line.
     pub fn damaged(name: impl Into<String>, why: impl Into<String>) -> Self {
-        Self::Damaged { name: name.into(), why: why.into() }
+        Self::Damaged {
+            name: name.into(),
+            why: why.into(),
+        }
     }
 
     /// A failure of the file system, in one line.
     pub fn io(action: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Self::Io { action, path: path.into(), source }
+        Self::Io {
+            action,
+            path: path.into(),
+            source,
+        }
     }
 }

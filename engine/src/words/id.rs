@@ -83,7 +83,10 @@ impl SessionId {
 /// When the system has none to give, which Linux never does after boot.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    #[expect(clippy::expect_used, reason = "going on without randomness would be worse than stopping")]
+    #[expect(
+        clippy::expect_used,
+        reason = "going on without randomness would be worse than stopping"
+    )]
     getrandom::fill(&mut bytes).expect("the system gives randomness");
     bytes
 }

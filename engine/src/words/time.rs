@@ -9,7 +9,11 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     /// From whole seconds and nanoseconds; what does not fit is clamped.
     pub fn new(seconds: i64, nanoseconds: u32) -> Self {
-        Self(seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(nanoseconds)))
+        Self(
+            seconds
+                .saturating_mul(1_000_000_000)
+                .saturating_add(i64::from(nanoseconds)),
+        )
     }
 
     /// Whole seconds, rounded down.

@@ -132,7 +132,11 @@ impl Entry {
 
     /// The file's size; 0 for everything else.
     pub fn size(&self) -> u64 {
-        if let EntryKind::File { size, .. } = &self.kind { *size } else { 0 }
+        if let EntryKind::File { size, .. } = &self.kind {
+            *size
+        } else {
+            0
+        }
     }
 }
 

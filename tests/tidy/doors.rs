@@ -1,0 +1,107 @@
+//! One outside package, one door: the files that may name a package; everybody else calls the module that owns it.
+//!
+//! Doors are for the houses. Benches and tests may name what they measure.
+
+use crate::source::{Finding, Tree, places_of};
+
+/// Package (as it is named in code) and where it may be named: a file, a folder (ends in `/`), or a word that the
+/// file's name or one of its folders contains (starts with `*`).
+const DOORS: &[(&str, &[&str])] = &[
+    ("fastcdc", &["engine/src/chunker.rs", "engine/src/chunker/"]),
+    ("zstd", &["engine/src/compress.rs", "engine/src/compress/"]),
+    ("chacha20poly1305", &["engine/src/crypto/aead.rs"]),
+    ("hpke", &["engine/src/crypto/hpke.rs"]),
+    ("argon2", &["engine/src/crypto/passphrase.rs"]),
+    ("bincode", &["engine/src/format/codec.rs"]),
+    ("object_store", &["engine/src/store.rs", "engine/src/store/"]),
+    (
+        "tokio",
+        &[
+            "engine/src/store.rs",
+            "engine/src/store/",
+            "agent/src/",
+            "controller/src/",
+            "cli/src/",
+        ],
+    ),
+    (
+        "futures",
+        &[
+            "engine/src/store.rs",
+            "engine/src/store/",
+            "agent/src/",
+            "controller/src/",
+            "cli/src/",
+        ],
+    ),
+    ("rayon", &["*pipeline"]),
+    ("crossbeam_channel", &["*pipeline"]),
+    (
+        "clap",
+        &[
+            "cli/src/args.rs",
+            "cli/src/args/",
+            "cli/src/commands.rs",
+            "cli/src/commands/",
+        ],
+    ),
+    ("clap_complete", &["cli/src/commands/"]),
+    ("clap_mangen", &["cli/src/commands/"]),
+    (
+        "kube",
+        &["agent/src/", "controller/src/", "controller/api/src/", "cli/src/"],
+    ),
+    ("axum", &["agent/src/", "controller/src/"]),
+];
+
+const HOUSES: &[&str] = &[
+    "engine/src/",
+    "agent/src/",
+    "controller/src/",
+    "controller/api/src/",
+    "cli/src/",
+];
+
+pub fn strangers_inside(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in HOUSES.iter().flat_map(|house| tree.below(house)) {
+        for (package, doors) in DOORS {
+            if doors.iter().any(|door| opens(door, &file.path)) {
+                continue;
+            }
+            for at in places_of(&file.code, package).filter(|at| names_package(&file.code, *at, package)) {
+                findings.push(file.finding(at, format!("names `{package}`, whose door is {}", doors.join(", "))));
+            }
+        }
+    }
+    findings
+}
+
+fn opens(door: &str, path: &str) -> bool {
+    match door.strip_prefix('*') {
+        Some(word) => path.contains(word),
+        None if door.ends_with('/') => path.starts_with(door),
+        None => path == door,
+    }
+}
+
+/// Says whether the word is a package's name here: `x::…`, `use x;`, `use x as y`, and not a module's (`self::x::…`).
+fn names_package(code: &str, at: usize, package: &str) -> bool {
+    let (before, after) = (&code[..at], &code[at + package.len()..]);
+    if before.ends_with("::") && !before.trim_end_matches("::").ends_with([' ', '(', '<', '&', ',', '\n']) {
+        return false;
+    }
+    let imported = before.trim_end().ends_with("use") && after.trim_start().starts_with([';', 'a']);
+    after.starts_with("::") || imported
+}
+
+#[test]
+fn packages_are_told_from_modules_and_variables() {
+    let named = |code: &str| places_of(code, "zstd").any(|at| names_package(code, at, "zstd"));
+    assert!(named("use zstd::Encoder;"));
+    assert!(named("use zstd as z;"));
+    assert!(named("let a = ::zstd::x();"));
+    assert!(named("fn f(a: &zstd::Dictionary)"));
+    assert!(!named("use crate::compress::zstd::Encoder;"));
+    assert!(!named("let zstd = 3; f(zstd)"));
+}
