@@ -39,8 +39,13 @@ pub fn seal_with_nonce(key: &Secret, associated: &[u8], nonce: &[u8; NONCE], buf
     let cipher = ChaCha20Poly1305::new(key.expose().into());
     let (head, text) = buffer.split_at_mut(NONCE);
     head.copy_from_slice(nonce);
-    #[expect(clippy::expect_used, reason = "fails over 256 GiB alone, and nothing here is over 4 GiB")]
-    let tag = cipher.encrypt_inout_detached(&Nonce::from(*nonce), associated, text.into()).expect("under 256 GiB");
+    #[expect(
+        clippy::expect_used,
+        reason = "fails over 256 GiB alone, and nothing here is over 4 GiB"
+    )]
+    let tag = cipher
+        .encrypt_inout_detached(&Nonce::from(*nonce), associated, text.into())
+        .expect("under 256 GiB");
     buffer.extend_from_slice(&tag);
 }
 
@@ -105,7 +110,10 @@ mod tests {
         let mut sealed = vec![0; NONCE];
         sealed.extend_from_slice(text);
         seal_with_nonce(&key, &associated, &nonce, &mut sealed);
-        assert_eq!(data_encoding::HEXLOWER.encode(&sealed[sealed.len() - 16..]), "1ae10b594f09e26a7e902ecbd0600691");
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(&sealed[sealed.len() - 16..]),
+            "1ae10b594f09e26a7e902ecbd0600691"
+        );
         assert_eq!(open(&key, &associated, &sealed).unwrap(), text);
     }
 }

@@ -48,7 +48,12 @@ pub struct BlobSealer {
 impl BlobSealer {
     /// For one session and kind.
     pub fn new(repository: RepositoryId, session: SessionId, kind: BlobKind, key: Secret) -> Self {
-        Self { repository, session, kind, key }
+        Self {
+            repository,
+            session,
+            kind,
+            key,
+        }
     }
 
     /// The session whose key this is.

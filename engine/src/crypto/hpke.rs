@@ -44,7 +44,10 @@ impl SecretPair {
     /// `DeriveKeyPair` of RFC 9180, 7.1.3.
     pub fn derive(material: &Secret) -> Self {
         let (private, public) = X25519HkdfSha256::derive_keypair(material.expose());
-        Self { secret: Secret::new(bytes_of(&private)), public: PublicKey(bytes_of(&public)) }
+        Self {
+            secret: Secret::new(bytes_of(&private)),
+            public: PublicKey(bytes_of(&public)),
+        }
     }
 
     /// The public half.

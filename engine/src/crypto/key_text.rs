@@ -46,7 +46,10 @@ impl HolderKey {
         if bytes.len() != 48 {
             return Err(Error::Invalid("The key has the wrong length".into()));
         }
-        Ok(Self { pair: SecretPair::from_secret(Secret::new(*secret)), root_fingerprint: *fingerprint })
+        Ok(Self {
+            pair: SecretPair::from_secret(Secret::new(*secret)),
+            root_fingerprint: *fingerprint,
+        })
     }
 }
 
@@ -61,7 +64,9 @@ pub fn recipient_to_text(public: &PublicKey) -> String {
 /// [`Error::Invalid`] when it is not one.
 pub fn recipient_from_text(input: &str) -> Result<PublicKey> {
     let bytes = parse(RECIPIENT, "recipient", input)?;
-    Ok(PublicKey(bytes.try_into().map_err(|_| Error::Invalid("The recipient has the wrong length".into()))?))
+    Ok(PublicKey(bytes.try_into().map_err(|_| {
+        Error::Invalid("The recipient has the wrong length".into())
+    })?))
 }
 
 fn text(prefix: &str, bytes: &[u8]) -> String {
@@ -71,20 +76,31 @@ fn text(prefix: &str, bytes: &[u8]) -> String {
 }
 
 fn parse(prefix: &str, what: &str, input: &str) -> Result<Vec<u8>> {
-    let lines = input.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines = input
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
     let joined: Zeroizing<String> = Zeroizing::new(lines.collect::<Vec<_>>().join(" "));
     let rest = joined
         .strip_prefix(prefix)
         .ok_or_else(|| Error::Invalid(format!("This is no {what}: it does not begin with `{prefix}`")))?;
     let plain: Zeroizing<String> = Zeroizing::new(
-        rest.chars().filter(|c| !c.is_whitespace() && *c != '-').map(|c| c.to_ascii_uppercase()).collect(),
+        rest.chars()
+            .filter(|c| !c.is_whitespace() && *c != '-')
+            .map(|c| c.to_ascii_uppercase())
+            .collect(),
     );
     let mut bytes = BASE32_NOPAD
         .decode(plain.as_bytes())
         .map_err(|_| Error::Invalid(format!("The {what} has a letter that is not in it or an odd length")))?;
-    let split = bytes.len().checked_sub(4).ok_or_else(|| Error::Invalid(format!("The {what} is too short")))?;
+    let split = bytes
+        .len()
+        .checked_sub(4)
+        .ok_or_else(|| Error::Invalid(format!("The {what} is too short")))?;
     if blake3::hash(&bytes[..split]).as_bytes()[..4] != bytes[split..] {
-        return Err(Error::Invalid(format!("The {what} has a typing error: its check does not fit")));
+        return Err(Error::Invalid(format!(
+            "The {what} has a typing error: its check does not fit"
+        )));
     }
     bytes.truncate(split);
     Ok(bytes)
@@ -97,10 +113,16 @@ mod tests {
 
     #[test]
     fn a_key_survives_paper_and_a_typing_error_is_noticed() {
-        let key = HolderKey { pair: SecretPair::random(), root_fingerprint: [5; 16] };
+        let key = HolderKey {
+            pair: SecretPair::random(),
+            root_fingerprint: [5; 16],
+        };
         let line = key.to_text();
-        let grouped: String =
-            line[KEY.len()..].as_bytes().chunks(4).map(|group| format!(" {}", String::from_utf8_lossy(group))).collect();
+        let grouped: String = line[KEY.len()..]
+            .as_bytes()
+            .chunks(4)
+            .map(|group| format!(" {}", String::from_utf8_lossy(group)))
+            .collect();
         let sheet = format!("# recovery sheet\n\n{KEY}{grouped}\n");
         let read = HolderKey::from_text(&sheet).unwrap();
         assert_eq!(read.pair.public(), key.pair.public());

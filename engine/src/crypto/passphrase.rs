@@ -20,7 +20,11 @@ pub struct PassphraseCost {
 impl Default for PassphraseCost {
     /// RFC 9106's second recommended setting (64 MiB, three passes, four lanes): memory stays well below what a backup may use.
     fn default() -> Self {
-        Self { memory_kib: 64 * 1024, passes: 3, lanes: 4 }
+        Self {
+            memory_kib: 64 * 1024,
+            passes: 3,
+            lanes: 4,
+        }
     }
 }
 
@@ -29,11 +33,13 @@ impl Default for PassphraseCost {
 /// # Errors
 /// [`Error::Invalid`] when the cost is out of range: a hostile store must not make us allocate without bound.
 pub fn stretch(passphrase: &[u8], salt: &[u8; 16], cost: PassphraseCost) -> Result<Secret> {
-    let sane = (8..=4 << 20).contains(&cost.memory_kib)
-        && (1..=64).contains(&cost.passes)
-        && (1..=64).contains(&cost.lanes);
-    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).ok().filter(|_| sane);
-    let params = params.ok_or_else(|| Error::Invalid("The passphrase slot asks for more work than is allowed".into()))?;
+    let sane =
+        (8..=4 << 20).contains(&cost.memory_kib) && (1..=64).contains(&cost.passes) && (1..=64).contains(&cost.lanes);
+    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32))
+        .ok()
+        .filter(|_| sane);
+    let params =
+        params.ok_or_else(|| Error::Invalid("The passphrase slot asks for more work than is allowed".into()))?;
     let mut material = [0; 32];
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_into(passphrase, salt, &mut material)

@@ -1,0 +1,186 @@
+//! The object `s/<sid>/open`: a session began (FORMAT.md, 7), and its markers `at-<g>`.
+
+use serde::{Deserialize, Serialize};
+
+use super::codec;
+use super::envelope::{Access, Kind};
+use super::keys::WrappedKey;
+use super::object::Binding;
+use crate::crypto::{Secret, SecretPair, hpke};
+use crate::words::{BlobKind, Error, RepositoryId, Result, SessionId, Timestamp};
+
+/// What a session does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SessionKind {
+    /// Writes a snapshot.
+    Backup,
+    /// Moves blobs into new packs.
+    Repack,
+    /// Holds snapshots while they are read.
+    Read,
+}
+
+/// A session's first words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// What it does.
+    pub kind: SessionKind,
+    /// When it began.
+    pub started: Timestamp,
+    /// The machine's name.
+    pub host: String,
+    /// The process's number on that machine.
+    pub process: u32,
+    /// The kernel's boot id, so that numbers of another boot are not taken for ours.
+    pub boot: String,
+    /// Name and version of the program.
+    pub program: String,
+    /// The session's keys.
+    pub keys: Vec<WrappedKey>,
+    /// The tree key again, for the holder of the volume key with this id.
+    pub volume: Option<([u8; 8], Vec<u8>)>,
+    /// Snapshots that it holds.
+    pub pins: Vec<SessionId>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Stored {
+    V1(Open),
+}
+
+/// `s/<sid>/open`
+pub fn open_name(session: SessionId) -> String {
+    format!("s/{session}/open")
+}
+
+/// `s/<sid>/at-<g>`
+pub fn at_name(session: SessionId, generation: u64) -> String {
+    format!("s/{session}/at-{generation:016x}")
+}
+
+impl Open {
+    /// The whole object.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it is absurdly long.
+    pub fn to_object(&self, repository: RepositoryId, session: SessionId, index: &Secret) -> Result<Vec<u8>> {
+        let name = open_name(session);
+        let binding = Binding {
+            repository,
+            kind: Kind::Open,
+            name: &name,
+        };
+        Ok(binding.sealed_object(index, &codec::encode(&Stored::V1(self.clone()))?))
+    }
+
+    /// Reads the object.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::NewerFormat`].
+    pub fn from_object(repository: RepositoryId, session: SessionId, index: &Secret, object: &[u8]) -> Result<Self> {
+        let name = open_name(session);
+        let binding = Binding {
+            repository,
+            kind: Kind::Open,
+            name: &name,
+        };
+        let Stored::V1(open) = codec::decode(&name, &binding.open_object(index, Access::Read, object)?)?;
+        Ok(open)
+    }
+}
+
+/// The object `at-<g>`: nothing but its seal.
+pub fn at_object(repository: RepositoryId, session: SessionId, generation: u64, index: &Secret) -> Vec<u8> {
+    let name = at_name(session, generation);
+    Binding {
+        repository,
+        kind: Kind::At,
+        name: &name,
+    }
+    .sealed_object(index, b"")
+}
+
+fn wrap_info(repository: RepositoryId, session: SessionId, kind: u8) -> Vec<u8> {
+    [b"ararat v1 session key".as_slice(), &repository.0, &session.0, &[kind]].concat()
+}
+
+/// Wraps a session key for an epoch's public key.
+///
+/// # Errors
+/// [`Error::Invalid`] when the public key is not one.
+pub fn wrap_key(
+    repository: RepositoryId,
+    session: SessionId,
+    kind: BlobKind,
+    (epoch, public): (u32, hpke::PublicKey),
+    key: &Secret,
+) -> Result<WrappedKey> {
+    let kind = kind as u8;
+    let wrapped = hpke::wrap(public, &wrap_info(repository, session, kind), key.expose())
+        .map_err(|_| Error::Invalid("A public key of the repository is not usable".into()))?;
+    Ok(WrappedKey { kind, epoch, wrapped })
+}
+
+/// Unwraps a session key.
+///
+/// # Errors
+/// [`Error::Damaged`].
+pub fn unwrap_key(
+    repository: RepositoryId,
+    session: SessionId,
+    wrapped: &WrappedKey,
+    pair: &SecretPair,
+) -> Result<Secret> {
+    let opened = pair.unwrap(&wrap_info(repository, session, wrapped.kind), &wrapped.wrapped);
+    let key = opened.ok().and_then(|key| <[u8; 32]>::try_from(key).ok());
+    key.map(Secret::new)
+        .ok_or_else(|| Error::damaged(open_name(session), "a key in it does not unwrap"))
+}
+
+/// The id of a volume key, and the tree session key sealed with it.
+pub fn seal_for_volume(
+    repository: RepositoryId,
+    session: SessionId,
+    volume_key: &Secret,
+    tree_key: &Secret,
+) -> ([u8; 8], Vec<u8>) {
+    let name = open_name(session);
+    let binding = Binding {
+        repository,
+        kind: Kind::Open,
+        name: &name,
+    };
+    (
+        volume_key_id(volume_key),
+        binding.seal(volume_key, b"", 2, tree_key.expose()),
+    )
+}
+
+/// Opens the tree session key with a volume key; nothing when it was sealed with another.
+///
+/// # Errors
+/// [`Error::Damaged`].
+pub fn open_for_volume(
+    repository: RepositoryId,
+    session: SessionId,
+    volume_key: &Secret,
+    sealed: &([u8; 8], Vec<u8>),
+) -> Result<Option<Secret>> {
+    if sealed.0 != volume_key_id(volume_key) {
+        return Ok(None);
+    }
+    let name = open_name(session);
+    let binding = Binding {
+        repository,
+        kind: Kind::Open,
+        name: &name,
+    };
+    let key = binding.open(volume_key, b"", 2, &sealed.1)?;
+    let key = <[u8; 32]>::try_from(key).map_err(|_| Error::damaged(&name, "its volume key has the wrong length"))?;
+    Ok(Some(Secret::new(key)))
+}
+
+fn volume_key_id(volume_key: &Secret) -> [u8; 8] {
+    let id = volume_key.subkey(b"id");
+    std::array::from_fn(|i| id.expose()[i])
+}
