@@ -3,7 +3,7 @@
 //! The floors, lowest first; a module imports only from floors below it (`tests/tidy.rs` keeps this):
 //!
 //! 1. [`words`]: ids, errors, progress. No I/O.
-//! 2. Bytes at rest, pure: [`chunker`], [`compress`], [`crypto`], [`format`]. `FORMAT.md` beside this crate defines every stored byte.
+//! 2. Bytes at rest, pure: [`chunker`], [`compress`], [`crypto`], [`mod@format`]. `FORMAT.md` beside this crate defines every stored byte.
 //! 3. [`store`]: the only floor that knows object stores: location, retries, limits, cache, probe.
 //! 4. [`pack`] and [`index`]: blobs into packs, and from ids back to places.
 //! 5. [`repository`]: keys, sessions, generations; what is safe beside what.
