@@ -20,6 +20,13 @@ def describe(work: Path) -> dict[str, str]:
     }
 
 
+def busy_s() -> float:
+    """Returns the CPU seconds that the whole machine has spent since it started, time stolen by its host included."""
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    user, nice, system, _idle, _wait, irq, softirq, steal = map(int, fields[:8])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
 def processor() -> str:
     flags, name = [], "unknown"
     for line in Path("/proc/cpuinfo").read_text().splitlines():

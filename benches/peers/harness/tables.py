@@ -52,13 +52,15 @@ def corpus_section(corpus: dict, tools: list[str], samples: list[Sample]) -> lis
     counted = [sample for sample in good if sample.requests is not None]
     if counted:
         lines += table("store requests", tools, phases, counted, lambda sample: sample.requests, whole)
-    return lines + remarks(samples)
+    return lines + [disturbance(good)] + remarks(samples)
 
 
 def table(title: str, tools: list[str], phases: list[str], samples: list[Sample], value, show) -> list[str]:
     """Returns a table of medians, one row a phase, with the best peer and ararat's part of it in the last columns."""
     shown = [tool for tool in tools if any(sample.tool == tool for sample in samples)]
     ratio = OURS in shown and len(shown) > 1
+    if not shown or not phases:
+        return []
     head = [title, *shown, "best peer"] + (["ararat ÷ best"] if ratio else [])
     lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
     for phase in phases:
@@ -75,6 +77,14 @@ def table(title: str, tools: list[str], phases: list[str], samples: list[Sample]
             cells.append(f"**{medians[OURS] / peers[best]:.2f}**" if known else "–")
         lines.append("| " + " | ".join(cells) + " |")
     return [*lines, ""]
+
+
+def disturbance(samples: list[Sample]) -> str:
+    """Returns a line on how busy others were: on a machine that is not quiet, wall times say little, CPU more."""
+    if not samples:
+        return ""
+    others = [sample.others for sample in samples]
+    return f"- Others kept {median(others):.2f} cores busy meanwhile (median; at most {max(others):.2f})"
 
 
 def remarks(samples: list[Sample]) -> list[str]:
