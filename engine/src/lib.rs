@@ -17,4 +17,5 @@ pub mod chunker;
 pub mod compress;
 pub mod crypto;
 pub mod format;
+pub mod store;
 pub mod words;

@@ -1,0 +1,11 @@
+//! The store floor through the engine's public face: one suite for every kind of store, each error with its own test, faults.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+/// What every store must do, whatever it is made of.
+mod conformance;
+/// Failures in passing, lost replies, lost power: what the store makes of them.
+mod faults;
+/// What only a folder of this machine has: permissions, links, full disks, leftovers.
+mod local;
+/// How stores are opened for tests.
+mod opening;
