@@ -18,4 +18,5 @@ pub mod compress;
 pub mod crypto;
 pub mod format;
 pub mod store;
+pub mod target;
 pub mod words;

@@ -1,0 +1,36 @@
+//! Restoring: what may and may not happen to the file system that is written.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+// The target floor by itself: folders, files, nodes, metadata, removal.
+mod floor;
+
+/// Runs one test of this file again as a user that may do nothing special.
+fn as_ordinary_user(test: &str) {
+    use std::os::unix::process::CommandExt;
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    run_again(
+        command
+            .args(["--exact", test, "--nocapture"])
+            .uid(65534)
+            .gid(65534)
+            .env("TMPDIR", "/tmp")
+            .current_dir("/"),
+    );
+}
+
+/// Runs one test of this file again with at most 200 open files.
+fn with_few_descriptors(test: &str) {
+    let mut command = std::process::Command::new("sh");
+    let command = command.args(["-c", "ulimit -n 200 && exec \"$0\" --exact \"$1\" --nocapture"]);
+    run_again(command.arg(std::env::current_exe().unwrap()).arg(test));
+}
+
+fn run_again(command: &mut std::process::Command) {
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
