@@ -131,6 +131,10 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<File>) {
         if path.is_symlink() || PASSED_BY.contains(&name.as_str()) {
             continue;
         }
+        // Cargo tags what it builds; `engine/src/target/` is ours.
+        if path.join("CACHEDIR.TAG").exists() {
+            continue;
+        }
         if path.is_dir() {
             walk(root, &path, files);
             continue;

@@ -1,0 +1,90 @@
+//! A place for something new in a folder: its own name if that is free, else a hidden name beside it until it is whole.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+
+use super::failure::{Failure, Tried};
+use super::folder::{Descriptor, Folder};
+use super::name::check_name;
+
+/// A place that has been taken. Dropped before [`Place::keep`], what was made there is removed, and what was there before is as it was.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) folder: Arc<Folder>,
+    pub(super) name: Box<[u8]>,
+    temporary: Option<Vec<u8>>,
+    kept: bool,
+}
+
+impl Place {
+    /// Takes the place of `name` and makes something there with `make`, which is given the folder and the name to use and must fail with
+    /// `EEXIST` rather than touch what exists. `replace`: something has the name already and is to give way in the end.
+    pub(super) fn take<T>(
+        folder: &Arc<Folder>,
+        name: &[u8],
+        replace: bool,
+        action: &'static str,
+        mut make: impl FnMut(BorrowedFd<'_>, &[u8]) -> Result<T, Errno>,
+    ) -> Result<(Self, T), Failure> {
+        use std::os::fd::AsFd;
+        check_name(name).map_err(|bad| Failure::refused(bad.to_string()))?;
+        let descriptor = folder.descriptor().tried("open the folder")?;
+        let place = |temporary| Self {
+            folder: Arc::clone(folder),
+            name: name.into(),
+            temporary,
+            kept: false,
+        };
+        if !replace {
+            return match make(descriptor.as_fd(), name) {
+                Ok(made) => Ok((place(None), made)),
+                Err(Errno::EXIST) => Err(Failure::refused(
+                    "Something with this name appeared while it was restored, or the file system takes two names for one; it was left as it is",
+                )),
+                Err(error) => Err(error).tried(action),
+            };
+        }
+        // Names are drawn at random once and then counted; one that is taken is from another restore.
+        for _ in 0..100 {
+            let temporary = folder.target().temporary_name();
+            match make(descriptor.as_fd(), &temporary) {
+                Ok(made) => return Ok((place(Some(temporary)), made)),
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(error).tried(action),
+            }
+        }
+        Err(Errno::EXIST).tried(action)
+    }
+
+    /// The folder's descriptor and the name that what was made has for now.
+    pub(super) fn at(&self) -> Result<(Descriptor<'_>, &[u8]), Failure> {
+        Ok((
+            self.folder.descriptor().tried("open the folder")?,
+            self.temporary.as_deref().unwrap_or(&self.name),
+        ))
+    }
+
+    /// What was made is whole: it gets its name, and what had it before is gone.
+    pub(super) fn keep(mut self) -> Result<(), Failure> {
+        if let Some(temporary) = &self.temporary {
+            let descriptor = self.folder.descriptor().tried("open the folder")?;
+            rustix::fs::renameat(&descriptor, &temporary[..], &descriptor, &self.name[..])
+                .tried("put it in its place")?;
+        }
+        self.kept = true;
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.kept
+            && let Ok((descriptor, name)) = self.at()
+        {
+            let _ = rustix::fs::unlinkat(descriptor, name, AtFlags::empty());
+        }
+    }
+}
