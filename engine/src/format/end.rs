@@ -187,6 +187,22 @@ impl End {
         })
     }
 
+    /// Stands for an object that has been listed but not read; claims nothing.
+    pub fn unread() -> Self {
+        let index = IndexPart {
+            open_hash: [0; 32],
+            ended: Timestamp::default(),
+            source: [0; 16],
+            segments: 0,
+            segment: None,
+            packs: 0,
+            kind: SessionKind::Read,
+            external_references: false,
+        };
+        let (header, maintenance, snapshot) = (Vec::new(), Vec::new(), Vec::new());
+        Self { outcome: Outcome::Abort, nonce: [0; 16], index, header, maintenance, snapshot }
+    }
+
     /// Whether it holds a snapshot.
     pub fn is_snapshot(&self) -> bool {
         self.outcome == Outcome::Commit && !self.snapshot.is_empty()

@@ -39,6 +39,8 @@ pub struct Open {
     pub keys: Vec<WrappedKey>,
     /// The tree key again, for the holder of the volume key with this id.
     pub volume: Option<([u8; 8], Vec<u8>)>,
+    /// Which source it backs up: a keyed hash of host and paths; zeros for other kinds.
+    pub source: [u8; 16],
     /// Snapshots that it holds.
     pub pins: Vec<SessionId>,
 }

@@ -1,0 +1,17 @@
+//! A repository: its keys, what has been committed, and how to read and write it beside anybody else.
+//!
+//! In reading order: [`open`] (init and open), [`slots`] (who may do what), [`view`] (one moment's generation, sessions and index),
+//! [`reader`] (blobs back from packs), [`writer`] (a session from `open` to `end`), [`snapshots`] (finding and marking them).
+
+pub mod open;
+pub mod reader;
+pub mod slots;
+pub mod snapshots;
+pub mod view;
+pub mod writer;
+
+pub use open::{Credential, InitOptions, Repository};
+pub use reader::Place;
+pub use snapshots::{SnapshotFilter, StoredSnapshot};
+pub use view::{SessionState, View};
+pub use writer::{Scratch, Writer, WriterOptions};

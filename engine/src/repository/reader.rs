@@ -1,0 +1,229 @@
+//! Blobs back from packs: locate, fetch, open, verify.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::open::Repository;
+use super::view::View;
+use crate::compress::Decompressor;
+use crate::crypto::{BlobSealer, Secret};
+use crate::format::envelope::{self, Access, Kind};
+use crate::format::generation::Rewrap;
+use crate::format::keys::{Halves, WrappedKey};
+use crate::format::open::{open_for_volume, unwrap_key};
+use crate::format::pack::{self, Table};
+use crate::format::tree::TreeSource;
+pub use crate::index::Place;
+use crate::words::{BlobId, BlobKind, Error, PackName, Result, SessionId};
+
+impl Repository {
+    /// Where a blob is, as far as the view knows.
+    ///
+    /// # Errors
+    /// What the store says when there is no view yet.
+    pub fn locate(&self, kind: BlobKind, id: &BlobId) -> Result<Option<Place>> {
+        Ok(self.view()?.index.locate(kind, id))
+    }
+
+    /// Where a blob is; looks again with the newest view before it calls it missing, since maintenance may have moved it.
+    ///
+    /// # Errors
+    /// [`Error::MissingBlob`]; what the store says.
+    pub fn find(&self, kind: BlobKind, id: &BlobId) -> Result<Place> {
+        if let Some(place) = self.locate(kind, id)? {
+            return Ok(place);
+        }
+        self.refresh()?.index.locate(kind, id).ok_or(Error::MissingBlob { id: *id })
+    }
+
+    /// A part of a pack, by one request.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn fetch(&self, pack: &PackName, range: Range<u64>) -> Result<Bytes> {
+        self.store.get_range(&pack.object(), range)
+    }
+
+    /// Opens, decompresses and verifies a stored blob.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] that names blob and pack; [`Error::RoleTooSmall`].
+    pub fn unseal(&self, place: &Place, kind: BlobKind, id: &BlobId, sealed: &[u8]) -> Result<Vec<u8>> {
+        let damaged = |why: &str| Error::damaged(format!("Blob {id} in pack {}", place.pack), why);
+        let sealer = self.sealer_of(place, kind)?;
+        let mut framed = Vec::new();
+        sealer.open(id, sealed, &mut framed).map_err(|_| damaged("it does not open with its key"))?;
+        let mut plaintext = Vec::new();
+        Decompressor::with(|decompressor| decompressor.decompress(&framed, &mut plaintext))
+            .map_err(|error| damaged(&error.to_string()))?;
+        if self.ids()?.id(kind, &plaintext) != *id {
+            return Err(damaged("its content does not have this id"));
+        }
+        Ok(plaintext)
+    }
+
+    /// A whole blob: located, fetched, opened. Blobs of trees are kept in memory for a while.
+    ///
+    /// # Errors
+    /// As [`Repository::find`] and [`Repository::unseal`].
+    pub fn blob(&self, kind: BlobKind, id: &BlobId) -> Result<Bytes> {
+        if kind == BlobKind::Tree
+            && let Some(blob) = self.tree_blobs.get(id)
+        {
+            return Ok(blob);
+        }
+        let place = self.find(kind, id)?;
+        let blob = match self.fetch_blob(kind, id, &place) {
+            // Deleted or moved since the view was read: the newest view decides.
+            Err(Error::Missing { .. }) => {
+                let place = self.refresh()?.index.locate(kind, id).ok_or(Error::MissingBlob { id: *id })?;
+                self.fetch_blob(kind, id, &place)?
+            }
+            other => other?,
+        };
+        let blob = Bytes::from(blob);
+        if kind == BlobKind::Tree {
+            self.tree_blobs.insert(*id, blob.clone());
+        }
+        Ok(blob)
+    }
+
+    fn fetch_blob(&self, kind: BlobKind, id: &BlobId, place: &Place) -> Result<Vec<u8>> {
+        let (start, end) = (u64::from(place.offset), u64::from(place.offset) + u64::from(place.length));
+        let sealed = match &self.cache {
+            // Tree packs are small and read by everybody: whole, into the cache.
+            Some(_) if kind == BlobKind::Tree => {
+                let object = self.fetch_object(&place.pack.object())?;
+                let sealed = object.get(start as usize..end as usize).map(|bytes| object.slice_ref(bytes));
+                sealed.ok_or_else(|| Error::damaged(place.pack.object(), "it is shorter than the index says"))?
+            }
+            _ => self.fetch(&place.pack, start..end)?,
+        };
+        self.unseal(place, kind, id, &sealed)
+    }
+
+    /// The first 8 bytes of a small file's keyed hash, as its entry has them.
+    ///
+    /// # Errors
+    /// [`Error::RoleTooSmall`].
+    pub fn file_check(&self, content: &[u8]) -> Result<[u8; 8]> {
+        let hash = self.ids()?.file_hash(content);
+        Ok(std::array::from_fn(|i| hash[i]))
+    }
+
+    /// A pack's table, read from its end.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`]; what the store says.
+    pub fn table(&self, pack: PackName, size: u64) -> Result<Arc<Table>> {
+        if let Some(table) = self.tables.get(&pack) {
+            return Ok(table);
+        }
+        let name = pack.object();
+        if size < (pack::START + pack::FOOTER) as u64 {
+            return Err(Error::damaged(name, format!("it has {size} bytes, too few for a pack")));
+        }
+        let header = self.fetch(&pack, 0..envelope::HEADER as u64)?;
+        envelope::check_start(&name, Kind::Pack, Access::Read, &header)?;
+        let tail = self.fetch(&pack, size - pack::FOOTER as u64..size)?;
+        let footer = pack::footer(pack, size, &tail)?;
+        let sealed = self.fetch(&pack, footer.table_offset..footer.table_offset + u64::from(footer.table_length))?;
+        let table = Arc::new(pack::table(self.id(), pack, &header, &footer, &sealed, &self.keys.index)?);
+        self.tables.insert(pack, Arc::clone(&table));
+        Ok(table)
+    }
+
+    fn sealer_of(&self, place: &Place, kind: BlobKind) -> Result<BlobSealer> {
+        let view = self.view()?;
+        let session = match view.index.pack(&place.pack) {
+            Some(info) if info.key_sessions.len() == 1 => info.key_sessions[0],
+            _ => {
+                let table = self.table(place.pack, u64::from(place.pack_size))?;
+                let entry = table.entries.get(usize::from(place.ordinal)).filter(|entry| entry.offset == place.offset);
+                let session = entry.and_then(|entry| table.key_sessions.get(usize::from(entry.key)));
+                *session.ok_or_else(|| Error::damaged(place.pack.object(), "its table and the index disagree"))?
+            }
+        };
+        self.sealer(&view, session, kind)
+    }
+
+    /// Opens blobs that were sealed by `session`.
+    ///
+    /// # Errors
+    /// [`Error::RoleTooSmall`]; [`Error::Damaged`]; what the store says.
+    pub fn sealer(&self, view: &View, session: SessionId, kind: BlobKind) -> Result<BlobSealer> {
+        let poisoned = |_| Error::Internal("a thread died with the session keys".into());
+        if let Some(sealer) = self.sealers.lock().map_err(poisoned)?.get(&(session, kind)) {
+            return Ok(sealer.clone());
+        }
+        let sealer = BlobSealer::new(self.id(), session, kind, self.session_key(view, session, kind)?);
+        self.sealers.lock().map_err(poisoned)?.insert((session, kind), sealer.clone());
+        Ok(sealer)
+    }
+
+    /// The key with which `session` sealed blobs of a kind.
+    ///
+    /// # Errors
+    /// As [`Repository::sealer`].
+    pub fn session_key(&self, view: &View, session: SessionId, kind: BlobKind) -> Result<Secret> {
+        let epochs = match kind {
+            BlobKind::Data => &self.keys.data,
+            BlobKind::Tree => &self.keys.tree,
+        };
+        if !epochs.iter().any(|(_, halves)| halves.pair.is_some()) && self.volume_keys.is_empty() {
+            return Err(self.role_too_small("a reader or an owner"));
+        }
+        let open = self.session_open(view, session)?;
+        if let Some(key) = self.unwrap_session_key(session, kind, &open.keys, epochs)? {
+            return Ok(key);
+        }
+        if let (BlobKind::Tree, Some(sealed)) = (kind, &open.volume) {
+            for volume_key in &self.volume_keys {
+                if let Some(key) = open_for_volume(self.id(), session, volume_key, sealed)? {
+                    return Ok(key);
+                }
+            }
+        }
+        // A rotation may have wrapped it anew for the epochs that this key knows.
+        for rewrapped in self.rewrapped(session)? {
+            if let Some(key) = self.unwrap_session_key(session, kind, &[rewrapped], epochs)? {
+                return Ok(key);
+            }
+        }
+        Err(self.role_too_small("a reader or an owner"))
+    }
+
+    fn unwrap_session_key(
+        &self,
+        session: SessionId,
+        kind: BlobKind,
+        wrapped: &[WrappedKey],
+        epochs: &[(u32, Halves)],
+    ) -> Result<Option<Secret>> {
+        for key in wrapped.iter().filter(|key| key.kind == kind as u8) {
+            let pair = epochs.iter().find(|(number, _)| *number == key.epoch).and_then(|(_, halves)| halves.pair.as_ref());
+            if let Some(pair) = pair {
+                return unwrap_key(self.id(), session, key, pair).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn rewrapped(&self, session: SessionId) -> Result<Vec<WrappedKey>> {
+        let mut keys = Vec::new();
+        for object in self.store.list("k/")?.into_iter().rev() {
+            let bytes = self.fetch_object(&object.name)?;
+            let rewrap = Rewrap::from_object(self.id(), &object.name, &self.keys.index, &bytes)?;
+            keys.extend(rewrap.keys.into_iter().filter(|(of, _)| *of == session).map(|(_, key)| key));
+        }
+        Ok(keys)
+    }
+}
+
+impl TreeSource for Repository {
+    fn load(&self, id: &BlobId) -> Result<Bytes> {
+        self.blob(BlobKind::Tree, id)
+    }
+}

@@ -1,0 +1,349 @@
+//! One moment of a repository: its newest generation, the sessions that are not folded yet, and the index over both.
+//!
+//! The order of reading is the protocol's (FORMAT.md, 11): first the generation, then the list of sessions. A writer writes its `open` before
+//! either, so that maintenance that does not see this view's reader in its list cannot have published what this view missed.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::open::Repository;
+use crate::format::end::{End, Outcome, end_name};
+use crate::format::envelope::{Access, Kind};
+use crate::format::generation::{CataloguePart, Generation, ObjectReference, generation_name};
+use crate::format::object::Binding;
+use crate::format::open::{Open, open_name};
+use crate::index::Index;
+use crate::words::{Error, ObjectName, PackName, Result, SessionId, Timestamp};
+
+/// What the list of sessions and `end` say of a session that is not folded.
+#[derive(Clone, Debug)]
+pub struct SessionState {
+    /// Its `open` was in the list.
+    pub open: bool,
+    /// When the store received the newest of its objects in the list; for liveness alone.
+    pub newest: Timestamp,
+    /// The highest generation that it has advanced to; 0 means unknown, hence old.
+    pub at: u64,
+    /// How it ended, if it did.
+    pub end: Option<Arc<End>>,
+}
+
+/// A session that the generation has folded.
+#[derive(Clone, Debug)]
+pub struct Folded {
+    /// Its `open`, whole.
+    pub open: Bytes,
+    /// Its `end`; absent once the snapshot is forgotten.
+    pub end: Option<Arc<End>>,
+    /// Its `end`, whole.
+    pub end_object: Option<Bytes>,
+    /// Its `r/<sid>`, whole.
+    pub references: Option<Bytes>,
+}
+
+/// Which packs the index leaves out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// A writer may not refer to condemned packs, nor to dead ones.
+    Condemned,
+    /// A reader may read condemned packs while they are there.
+    Dead,
+}
+
+/// One moment of a repository.
+pub struct View {
+    /// The newest generation; number 0 when there is none.
+    pub generation: Generation,
+    /// `hash` of its whole object; zeros for number 0.
+    pub generation_hash: [u8; 32],
+    /// Sessions that are not folded.
+    pub sessions: BTreeMap<SessionId, SessionState>,
+    /// Sessions that are.
+    pub folded: BTreeMap<SessionId, Folded>,
+    /// Where blobs are.
+    pub index: Index,
+}
+
+impl View {
+    /// The committed session's `end`, folded or not; a COMMIT without `open` counts only when it is folded.
+    pub fn committed(&self, session: SessionId) -> Option<&Arc<End>> {
+        if let Some(folded) = self.folded.get(&session) {
+            return folded.end.as_ref().filter(|end| end.outcome == Outcome::Commit);
+        }
+        let state = self.sessions.get(&session).filter(|state| state.open)?;
+        state.end.as_ref().filter(|end| end.outcome == Outcome::Commit)
+    }
+
+    /// Every session whose COMMIT counts.
+    pub fn all_committed(&self) -> impl Iterator<Item = (SessionId, &Arc<End>)> {
+        let ids: std::collections::BTreeSet<SessionId> =
+            self.folded.keys().chain(self.sessions.keys()).copied().collect();
+        ids.into_iter().filter_map(|session| Some((session, self.committed(session)?)))
+    }
+}
+
+impl Repository {
+    /// The view as it was last read, or read now when there is none.
+    ///
+    /// # Errors
+    /// What the store says; [`Error::Damaged`].
+    pub fn view(&self) -> Result<Arc<View>> {
+        if let Ok(known) = self.view.read()
+            && let Some(view) = known.as_ref()
+        {
+            return Ok(Arc::clone(view));
+        }
+        self.refresh()
+    }
+
+    /// Reads the newest view, for reading: dead packs are left out.
+    ///
+    /// # Errors
+    /// What the store says; [`Error::Damaged`].
+    pub fn refresh(&self) -> Result<Arc<View>> {
+        // Sessions can be folded and removed between our two lists; then we look again, so that no snapshot is missed.
+        let mut view = self.load_view(Leave::Dead)?;
+        for _ in 0..8 {
+            if view.sessions.is_empty() && view.generation.number == 0 {
+                break;
+            }
+            let newest = self.newest_generation_number(view.generation.number)?;
+            if newest == view.generation.number {
+                break;
+            }
+            view = self.load_view(Leave::Dead)?;
+        }
+        self.adopt(Arc::new(view))
+    }
+
+    /// Makes `view` the one that [`Repository::view`] gives.
+    pub(crate) fn adopt(&self, view: Arc<View>) -> Result<Arc<View>> {
+        let mut known = self.view.write().map_err(|_| Error::Internal("a thread died with the view".into()))?;
+        *known = Some(Arc::clone(&view));
+        Ok(view)
+    }
+
+    fn newest_generation_number(&self, known: u64) -> Result<u64> {
+        let listed = if known == 0 {
+            self.store.list("g/")?
+        } else {
+            self.store.list_after("g/", &generation_name(known))?
+        };
+        let numbers = listed.iter().filter_map(|object| u64::from_str_radix(object.name.strip_prefix("g/")?, 16).ok());
+        Ok(numbers.max().unwrap_or(known).max(known))
+    }
+
+    /// The newest generation and the hash of its object.
+    ///
+    /// # Errors
+    /// What the store says; [`Error::Damaged`].
+    pub fn newest_generation(&self, known: u64) -> Result<(Generation, [u8; 32])> {
+        let number = self.newest_generation_number(known)?;
+        if number == 0 {
+            return Ok((Generation::default(), [0; 32]));
+        }
+        let object = self.fetch_object(&generation_name(number))?;
+        let generation = Generation::from_object(self.id(), number, &self.keys.index, &object)?;
+        Ok((generation, *blake3::hash(&object).as_bytes()))
+    }
+
+    /// An immutable object, through the cache when there is one.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(crate) fn fetch_object(&self, name: &str) -> Result<Bytes> {
+        match &self.cache {
+            Some(cache) => cache.get_or_fetch(name, || self.store.get(name)),
+            None => self.store.get(name),
+        }
+    }
+
+    fn fetch_objects(&self, names: Vec<ObjectName>) -> Vec<Result<Bytes>> {
+        let Some(cache) = &self.cache else {
+            return self.store.get_many(names.into_iter().map(|name| (name, None)).collect());
+        };
+        let mut found: Vec<Option<Result<Bytes>>> =
+            names.iter().map(|name| cache.get(name).map(Ok)).collect();
+        let wanted: Vec<usize> = (0..names.len()).filter(|place| found[*place].is_none()).collect();
+        let fetched = self.store.get_many(wanted.iter().map(|place| (names[*place].clone(), None)).collect());
+        for (place, object) in wanted.into_iter().zip(fetched) {
+            if let Ok(object) = &object {
+                cache.put(&names[place], object);
+            }
+            found[place] = Some(object);
+        }
+        found.into_iter().map(|object| object.unwrap_or_else(|| Err(Error::Internal("an object was lost".into())))).collect()
+    }
+
+    /// Reads generation, then sessions, then what is needed of them.
+    ///
+    /// # Errors
+    /// What the store says; [`Error::Damaged`].
+    pub fn load_view(&self, leave: Leave) -> Result<View> {
+        let (generation, generation_hash) = self.newest_generation(0)?;
+        let folded = self.load_catalogue(&generation.catalogue)?;
+        let mut sessions = self.list_sessions()?;
+        sessions.retain(|session, state| {
+            // What a fold has not removed yet, or keeps as a tombstone, is folded all the same.
+            !folded.contains_key(session) && (state.open || state.end.is_some())
+        });
+        self.load_ends(&mut sessions)?;
+        let mut index = Index::new(self.cache_folder.as_deref().map(|folder| folder.join("index")).as_deref());
+        self.load_levels(&generation.levels, &mut index)?;
+        self.load_session_segments(&sessions, &mut index)?;
+        let mut left_out: HashSet<PackName> = generation.dead.iter().copied().collect();
+        if leave == Leave::Condemned {
+            left_out.extend(generation.condemned.iter().map(|condemned| condemned.pack));
+        }
+        index.exclude(&left_out);
+        Ok(View { generation, generation_hash, sessions, folded, index })
+    }
+
+    pub(crate) fn load_catalogue(&self, parts: &[ObjectReference]) -> Result<BTreeMap<SessionId, Folded>> {
+        let mut folded = BTreeMap::new();
+        let objects = self.fetch_objects(parts.iter().map(|part| part.name.clone()).collect());
+        for (part, object) in parts.iter().zip(objects) {
+            let part = CataloguePart::from_object(self.id(), &part.name, &self.keys.index, &object?)?;
+            for session in part.sessions {
+                let end = session.end.as_ref().map(|end| self.parse_end(session.session, end)).transpose()?;
+                let known = Folded {
+                    open: session.open.into(),
+                    end: end.map(Arc::new),
+                    end_object: session.end.map(Bytes::from),
+                    references: session.references.map(Bytes::from),
+                };
+                folded.insert(session.session, known);
+            }
+        }
+        Ok(folded)
+    }
+
+    pub(crate) fn parse_end(&self, session: SessionId, object: &[u8]) -> Result<End> {
+        End::from_object(self.id(), session, &self.keys.index, object)
+    }
+
+    /// Lists `s/`: which sessions there are, not yet how they ended.
+    pub(crate) fn list_sessions(&self) -> Result<BTreeMap<SessionId, SessionState>> {
+        let mut sessions: BTreeMap<SessionId, SessionState> = BTreeMap::new();
+        for object in self.store.list("s/")? {
+            let Some((session, what)) = object.name.strip_prefix("s/").and_then(|rest| rest.split_once('/')) else {
+                continue;
+            };
+            let Ok(session) = session.parse::<SessionId>() else { continue };
+            let fresh = SessionState { open: false, newest: Timestamp::default(), at: 0, end: None };
+            let state = sessions.entry(session).or_insert(fresh);
+            state.newest = state.newest.max(object.modified);
+            match what.strip_prefix("at-") {
+                Some(generation) => state.at = state.at.max(u64::from_str_radix(generation, 16).unwrap_or(0)),
+                None if what == "open" => state.open = true,
+                None if what == "end" => state.end = Some(placeholder_end()),
+                None => {}
+            }
+        }
+        Ok(sessions)
+    }
+
+    /// Replaces the placeholders of [`Repository::list_sessions`] by what `end` says.
+    pub(crate) fn load_ends(&self, sessions: &mut BTreeMap<SessionId, SessionState>) -> Result<()> {
+        let ended: Vec<SessionId> =
+            sessions.iter().filter(|(_, state)| state.end.is_some()).map(|(session, _)| *session).collect();
+        let objects = self.fetch_objects(ended.iter().map(|session| end_name(*session)).collect());
+        for (session, object) in ended.into_iter().zip(objects) {
+            match object {
+                Ok(object) => {
+                    let end = self.parse_end(session, &object)?;
+                    if let Some(state) = sessions.get_mut(&session) {
+                        state.end = Some(Arc::new(end));
+                    }
+                }
+                // Folded and removed since it was listed: a newer generation has it.
+                Err(Error::Missing { .. }) => {
+                    sessions.remove(&session);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn load_levels(&self, levels: &[ObjectReference], index: &mut Index) -> Result<()> {
+        for level in levels {
+            self.add_segment(index, &level.name)?;
+        }
+        Ok(())
+    }
+
+    fn add_segment(&self, index: &mut Index, name: &str) -> Result<()> {
+        let object = self.fetch_object(name)?;
+        index.add_segment(name, &self.open_segment(name, &object)?)
+    }
+
+    /// The plaintext of a segment.
+    pub(crate) fn open_segment(&self, name: &str, object: &[u8]) -> Result<Vec<u8>> {
+        Binding { repository: self.id(), kind: Kind::Segment, name }
+            .open_framed(Access::Read, object, 0, |_| Ok(self.keys.index.clone()))
+    }
+
+    fn load_session_segments(&self, sessions: &BTreeMap<SessionId, SessionState>, index: &mut Index) -> Result<()> {
+        let mut names = Vec::new();
+        let mut running = false;
+        for (session, state) in sessions {
+            match &state.end {
+                // Only sessions whose `open` was listed after the generation was read count (FORMAT.md, 11).
+                Some(end) if state.open => {
+                    if let Some(segment) = &end.index.segment {
+                        index.add_segment(&end_name(*session), segment)?;
+                    }
+                    names.extend((0..end.index.segments).map(|number| segment_name(*session, number)));
+                    // Whoever was fenced may have written segments that its `end`, by another hand, does not count.
+                    running |= end.outcome == Outcome::Fenced;
+                }
+                Some(_) => {}
+                None => running |= state.open,
+            }
+        }
+        if running {
+            let listed = self.store.list("x/")?;
+            names.extend(listed.into_iter().map(|object| object.name).filter(|name| {
+                let session = name.strip_prefix("x/").and_then(|rest| rest.split_once('/'));
+                let session = session.and_then(|(session, _)| session.parse::<SessionId>().ok());
+                session.and_then(|session| sessions.get(&session)).is_some_and(|state| {
+                    state.open && state.end.as_ref().is_none_or(|end| end.outcome == Outcome::Fenced)
+                })
+            }));
+        }
+        let objects = self.fetch_objects(names.clone());
+        for (name, object) in names.into_iter().zip(objects) {
+            match object {
+                Ok(object) => index.add_segment(&name, &self.open_segment(&name, &object)?)?,
+                Err(Error::Missing { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// A session's `open`, wherever it is kept.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Damaged`]; what the store says.
+    pub(crate) fn session_open(&self, view: &View, session: SessionId) -> Result<Open> {
+        let object = match view.folded.get(&session) {
+            Some(folded) => folded.open.clone(),
+            None => self.fetch_object(&open_name(session))?,
+        };
+        Open::from_object(self.id(), session, &self.keys.index, &object)
+    }
+}
+
+/// `x/<sid>/<n>`
+pub fn segment_name(session: SessionId, number: u32) -> ObjectName {
+    format!("x/{session}/{number:08x}")
+}
+
+/// Stands for an `end` that was listed and has not been read.
+fn placeholder_end() -> Arc<End> {
+    Arc::new(End::unread())
+}

@@ -1,0 +1,37 @@
+//! Long sessions keep up with maintenance: they look at the newest generation from time to time and say so (FORMAT.md, 11).
+
+use std::collections::HashSet;
+
+use super::{Writer, poisoned};
+use crate::format::open::{at_name, at_object};
+use crate::words::{PackName, Result};
+
+impl Writer<'_> {
+    /// Reads the newest generation and advances to it when nothing that the session refers to is condemned there.
+    /// Call it every few minutes; not calling it costs maintenance a wait, never safety.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn advance(&self, from: u64) -> Result<u64> {
+        let (generation, _) = self.repository.newest_generation(from)?;
+        if generation.number <= from.max(self.view.generation.number) {
+            return Ok(from);
+        }
+        let condemned = generation.condemned.iter().map(|condemned| condemned.pack);
+        let gone: HashSet<PackName> = condemned.chain(generation.dead.iter().copied()).collect();
+        {
+            let _alone = self.gate.write().map_err(poisoned)?;
+            let references = self.references.lock().map_err(poisoned)?;
+            if references.iter().flatten().any(|(pack, _)| gone.contains(pack)) {
+                // Something is held that must be taken back: stay at the old view, and let maintenance count our commit.
+                return Ok(from);
+            }
+            // From now on nothing that is gone may be referred to.
+            self.view.index.exclude(&gone);
+        }
+        let repository = self.repository;
+        let marker = at_object(repository.id(), self.session, generation.number, &repository.keys.index);
+        repository.store.put(&at_name(self.session, generation.number), marker.into())?;
+        Ok(generation.number)
+    }
+}

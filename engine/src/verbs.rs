@@ -1,0 +1,3 @@
+//! What one can do with a repository: one file a verb; repository, input, options, progress → a report.
+
+pub mod backup;

@@ -1,0 +1,293 @@
+//! Files that are read in chunks. The chunks of one file are compressed by all workers; the one that reads it keeps their order.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex};
+
+use crossbeam_channel::TrySendError;
+
+use super::cutting::{DEVICE_BYTES, Style, style_of};
+use super::jobs::{SMALL_BYTES, Workers, failure};
+use super::queue::Made;
+use crate::format::tree::{Content, Extent, ListWriter, TreeSink};
+use crate::repository::{Scratch, Writer};
+use crate::source::{Found, FoundKind, OpenFile, SourceError};
+use crate::words::{BlobId, BlobKind, Error, Result};
+
+/// Files with more chunks than this keep them in lists of their own.
+const EXTENTS_MAX: usize = 1024;
+/// Bytes that are read at once.
+const READ_BYTES: usize = 1 << 20;
+/// Bytes beyond the longest chunk that are gathered before cutting.
+const LOOK_AHEAD: usize = 4 << 20;
+/// Chunks of one file that are under way at most.
+const AHEAD: usize = 8;
+
+/// A chunk on its way to be saved by whoever is free.
+pub(super) struct ChunkJob {
+    bytes: Vec<u8>,
+    slot: Arc<ChunkSlot>,
+}
+
+#[derive(Default)]
+struct ChunkSlot {
+    id: Mutex<Option<Result<BlobId>>>,
+    ready: Condvar,
+}
+
+impl ChunkJob {
+    /// Saves the chunk.
+    pub(super) fn run(self, writer: &Writer<'_>, scratch: &mut Scratch) {
+        let id = writer.save(BlobKind::Data, &self.bytes, scratch);
+        if let Ok(mut slot) = self.slot.id.lock() {
+            *slot = Some(id);
+        }
+        self.slot.ready.notify_all();
+    }
+}
+
+/// Saves tree blobs through a writer.
+pub(super) struct Sink<'a, 'r> {
+    pub(super) writer: &'a Writer<'r>,
+    pub(super) scratch: &'a mut Scratch,
+}
+
+impl TreeSink for Sink<'_, '_> {
+    fn save(&mut self, blob: Vec<u8>) -> Result<BlobId> {
+        self.writer.save(BlobKind::Tree, &blob, self.scratch)
+    }
+}
+
+/// Cuts a stream of bytes, has the chunks saved, and collects where they are.
+pub(super) struct ChunkStream<'a, 'w, 'r> {
+    workers: &'a Workers<'w, 'r>,
+    style: Option<Style>,
+    name: Vec<u8>,
+    expected: u64,
+    buffer: Vec<u8>,
+    under_way: VecDeque<(u32, Arc<ChunkSlot>)>,
+    extents: Vec<Extent>,
+    lists: Option<ListWriter>,
+    length: u64,
+}
+
+impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
+    /// For a file with this name and about this size; `style` when it is known already.
+    pub(super) fn new(workers: &'a Workers<'w, 'r>, name: &[u8], expected: u64, style: Option<Style>) -> Self {
+        Self {
+            workers,
+            style,
+            name: name.to_vec(),
+            expected,
+            buffer: Vec::new(),
+            under_way: VecDeque::new(),
+            extents: Vec::new(),
+            lists: None,
+            length: 0,
+        }
+    }
+
+    /// Room for the next bytes of the stream; what was read is told by [`ChunkStream::filled`].
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        let start = self.buffer.len();
+        self.buffer.resize(start + READ_BYTES, 0);
+        &mut self.buffer[start..]
+    }
+
+    /// `count` bytes of the room were filled.
+    pub(super) fn filled(&mut self, count: usize, scratch: &mut Scratch) -> Result<()> {
+        let start = self.buffer.len().saturating_sub(READ_BYTES);
+        self.buffer.truncate(start + count);
+        self.cut(false, scratch)
+    }
+
+    /// The stream has a hole here.
+    pub(super) fn hole(&mut self, length: u64, scratch: &mut Scratch) -> Result<()> {
+        self.cut(true, scratch)?;
+        self.settle(0, scratch)?;
+        self.push(Extent::Hole { length }, scratch)
+    }
+
+    fn cut(&mut self, last: bool, scratch: &mut Scratch) -> Result<()> {
+        let style = *self.style.get_or_insert_with(|| style_of(&self.name, self.expected, &self.buffer));
+        // A cut by content needs the longest chunk in sight, and every byte should be looked at once.
+        let most = self.workers.chunker.max();
+        if style == Style::Content && !last && self.buffer.len() < most + LOOK_AHEAD {
+            return Ok(());
+        }
+        let mut start = 0;
+        while start < self.buffer.len() {
+            let rest = &self.buffer[start..];
+            let length = match style {
+                Style::Content if rest.len() < most && !last => None,
+                Style::Content => self.workers.chunker.cut(rest, last),
+                Style::Fixed(block) if rest.len() >= block => Some(block),
+                Style::Fixed(_) => last.then_some(rest.len()),
+            };
+            let Some(length) = length else { break };
+            let chunk = rest[..length].to_vec();
+            start += length;
+            self.send(chunk, scratch)?;
+        }
+        self.buffer.drain(..start);
+        Ok(())
+    }
+
+    fn send(&mut self, chunk: Vec<u8>, scratch: &mut Scratch) -> Result<()> {
+        if is_zero(&chunk) {
+            self.settle(0, scratch)?;
+            return self.push(Extent::Hole { length: chunk.len() as u64 }, scratch);
+        }
+        self.settle(AHEAD, scratch)?;
+        let slot = Arc::new(ChunkSlot::default());
+        self.under_way.push_back((chunk.len() as u32, Arc::clone(&slot)));
+        match self.workers.chunks.0.try_send(ChunkJob { bytes: chunk, slot }) {
+            Ok(()) => {}
+            // Everybody is busy: so are we.
+            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job.run(self.workers.writer, scratch),
+        }
+        Ok(())
+    }
+
+    /// Takes finished chunks in order until at most `most` are under way; helps while it waits.
+    fn settle(&mut self, most: usize, scratch: &mut Scratch) -> Result<()> {
+        let died = || Error::Internal("a thread that saves chunks died".into());
+        while let Some((length, slot)) = self.under_way.front() {
+            let length = *length;
+            let mut state = slot.id.lock().map_err(|_| died())?;
+            if state.is_none() {
+                if self.under_way.len() <= most {
+                    return Ok(());
+                }
+                drop(state);
+                if let Ok(job) = self.workers.chunks.1.try_recv() {
+                    job.run(self.workers.writer, scratch);
+                    continue;
+                }
+                let slot = Arc::clone(slot);
+                state = slot.id.lock().map_err(|_| died())?;
+                while state.is_none() {
+                    state = slot.ready.wait(state).map_err(|_| died())?;
+                }
+                drop(state);
+                continue;
+            }
+            let blob = state.take().ok_or_else(died)??;
+            drop(state);
+            self.under_way.pop_front();
+            self.push(Extent::Chunk { blob, length }, scratch)?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, extent: Extent, scratch: &mut Scratch) -> Result<()> {
+        self.length += match extent {
+            Extent::Hole { length } => length,
+            Extent::Chunk { length, .. } => u64::from(length),
+        };
+        if let (Extent::Hole { length }, Some(Extent::Hole { length: before })) = (extent, self.extents.last_mut()) {
+            *before += length;
+            return Ok(());
+        }
+        self.extents.push(extent);
+        if self.extents.len() > EXTENTS_MAX {
+            let lists = self.lists.get_or_insert_with(ListWriter::new);
+            let mut sink = Sink { writer: self.workers.writer, scratch };
+            // The last one stays: a hole may still grow.
+            for extent in self.extents.drain(..EXTENTS_MAX) {
+                lists.push(extent, &mut sink)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of the stream: its length and where its bytes are.
+    pub(super) fn finish(mut self, scratch: &mut Scratch) -> Result<(u64, Content)> {
+        self.cut(true, scratch)?;
+        self.settle(0, scratch)?;
+        let content = match self.lists {
+            Some(mut lists) => {
+                let mut sink = Sink { writer: self.workers.writer, scratch };
+                for extent in self.extents.drain(..) {
+                    lists.push(extent, &mut sink)?;
+                }
+                Content::List { blob: lists.finish(&mut sink)? }
+            }
+            None if self.extents.iter().all(|extent| matches!(extent, Extent::Hole { .. })) => Content::Empty,
+            None => Content::Chunks(self.extents),
+        };
+        Ok((self.length, content))
+    }
+}
+
+/// Reads a file in chunks.
+pub(super) fn read(workers: &Workers<'_, '_>, mut found: Found, scratch: &mut Scratch) -> Result<Made> {
+    let mut file = match found.open() {
+        Ok(file) => file,
+        Err(error) => return Ok(failure(&error)),
+    };
+    let device = matches!(found.kind, FoundKind::File { from_device: true, .. });
+    let style = device.then_some(Style::Fixed(DEVICE_BYTES));
+    let mut stream = ChunkStream::new(workers, found.name(), found.size(), style);
+    match fill(workers, &mut file, &mut stream, scratch)? {
+        Ok(()) => {}
+        Err(error) => return Ok(failure(&error)),
+    }
+    let (length, content) = stream.finish(scratch)?;
+    let after = file.attributes().and_then(|attributes| Ok((attributes, file.changed()?)));
+    match after {
+        Ok((attributes, changed)) => {
+            if changed {
+                let path = String::from_utf8_lossy(&found.path);
+                workers.progress.note(&format!("{path} changed while it was read"));
+            }
+            found.metadata.attributes = attributes;
+        }
+        Err(error) => return Ok(failure(&error)),
+    }
+    found.set_size(length);
+    Ok(Made::Entry(Box::new(found.into_entry(content))))
+}
+
+type Filled = std::result::Result<(), SourceError>;
+
+fn fill(
+    workers: &Workers<'_, '_>,
+    file: &mut OpenFile,
+    stream: &mut ChunkStream<'_, '_, '_>,
+    scratch: &mut Scratch,
+) -> Result<Filled> {
+    let extents = match file.data_extents() {
+        Ok(extents) => extents,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut at = 0;
+    for data in extents.data {
+        if data.start > at {
+            stream.hole(data.start - at, scratch)?;
+        }
+        at = data.start;
+        while at < data.end {
+            let room = stream.room();
+            let most = room.len().min(usize::try_from(data.end - at).unwrap_or(usize::MAX));
+            let read = match file.read_at(at, &mut room[..most]) {
+                Ok(read) => read,
+                Err(error) => return Ok(Err(error)),
+            };
+            stream.filled(read, scratch)?;
+            workers.read(read as u64);
+            at += read as u64;
+            if read == 0 {
+                // The file has become shorter; what is there now is all there is.
+                return Ok(Ok(()));
+            }
+        }
+    }
+    if extents.size > at {
+        stream.hole(extents.size - at, scratch)?;
+    }
+    Ok(Ok(()))
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.len() as u64 >= SMALL_BYTES / 2 && bytes.iter().all(|byte| *byte == 0)
+}

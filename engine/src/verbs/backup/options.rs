@@ -1,0 +1,135 @@
+//! What a backup is told, and what it reports.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use crate::crypto::Secret;
+use crate::format::snapshot::Counts;
+use crate::repository::writer::{Machine, Written};
+use crate::source::SourceOptions;
+use crate::words::{BlobId, Result, SessionId, Timestamp};
+
+/// What is backed up.
+pub enum Input {
+    /// Files and folders; relative ones start from `here`.
+    Paths {
+        /// The sources, as a person gave them.
+        paths: Vec<PathBuf>,
+        /// The folder that relative ones start from, absolute.
+        here: PathBuf,
+    },
+    /// A stream, stored as one file.
+    Stream {
+        /// The file's path in the snapshot.
+        name: Vec<u8>,
+        /// The bytes.
+        reader: Box<dyn Read + Send>,
+        /// Called when the stream has ended: whether what it gave is whole (a command's exit code).
+        finish: Box<dyn FnOnce() -> Result<()> + Send>,
+    },
+}
+
+/// Which snapshot unchanged files are taken from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ParentChoice {
+    /// The newest of the same source.
+    #[default]
+    Newest,
+    /// This one.
+    This(String),
+    /// None: everything is read.
+    None,
+}
+
+/// Gives the names of owners and groups by number.
+#[derive(Clone, Copy)]
+pub struct OwnerNames {
+    /// Of an owner.
+    pub user: fn(u32) -> Option<Vec<u8>>,
+    /// Of a group.
+    pub group: fn(u32) -> Option<Vec<u8>>,
+}
+
+/// How a backup is made.
+pub struct BackupOptions {
+    /// Tells the present.
+    pub clock: fn() -> Timestamp,
+    /// The moment that the snapshot stands for, when it is not now.
+    pub time: Option<Timestamp>,
+    /// The machine's name as the snapshot has it.
+    pub host: Vec<u8>,
+    /// Who runs the backup.
+    pub user: Vec<u8>,
+    /// Words to find it by.
+    pub tags: Vec<String>,
+    /// Names and values to find it by.
+    pub labels: Vec<(String, String)>,
+    /// Free text.
+    pub description: String,
+    /// Where it runs.
+    pub machine: Machine,
+    /// Which snapshot unchanged files are taken from.
+    pub parent: ParentChoice,
+    /// A changed status change time alone does not make a file worth reading.
+    pub ignore_ctime: bool,
+    /// A changed inode number alone does not make a file worth reading.
+    pub ignore_inode: bool,
+    /// No snapshot is written when its tree would be the parent's.
+    pub skip_if_unchanged: bool,
+    /// Nothing is written; files are counted, not read.
+    pub dry_run: bool,
+    /// The compression level, 1 to 22, or negative for faster ones.
+    pub level: i32,
+    /// Threads that read and compress, 1 to 256.
+    pub workers: usize,
+    /// Packs that are uploaded at once, 1 to 64.
+    pub uploads: usize,
+    /// Seals the file list for the node that has the source.
+    pub volume_key: Option<Secret>,
+    /// What is left out.
+    pub source: SourceOptions,
+    /// Names of owners.
+    pub names: OwnerNames,
+}
+
+/// What is left of an interrupted backup of the same source, and is used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Continued {
+    /// The session that did not end.
+    pub session: SessionId,
+    /// When it began.
+    pub started: Timestamp,
+    /// Packs that it had stored.
+    pub packs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// What a backup did.
+#[derive(Clone, Debug, Default)]
+pub struct BackupReport {
+    /// The snapshot; none for a dry run or when nothing had changed.
+    pub snapshot: Option<SessionId>,
+    /// The root of its tree; none for a dry run.
+    pub root: Option<BlobId>,
+    /// The snapshot that unchanged files were taken from.
+    pub parent: Option<SessionId>,
+    /// What was found and done.
+    pub counts: Counts,
+    /// What was stored.
+    pub written: Written,
+    /// Items left out by patterns and rules.
+    pub excluded: u64,
+    /// Interrupted backups that this one continued.
+    pub continued: Vec<Continued>,
+    /// The tree is the parent's, and so no snapshot was written.
+    pub unchanged: bool,
+    /// A person interrupted it: the snapshot lacks what comes after some path.
+    pub interrupted: bool,
+    /// The first 100 items that could not be read: path and reason.
+    pub errors: Vec<(Vec<u8>, String)>,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+}

@@ -1,0 +1,543 @@
+//! The session around a backup: parent, walk, workers, tree, commit.
+
+use std::collections::{BTreeSet, HashMap};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, bounded};
+
+use super::change::{Parent, Verdict};
+use super::jobs::{Job, SMALL_BYTES, SlabPlan, Small, Workers};
+use super::large::Sink;
+use super::options::{BackupOptions, BackupReport, Continued, Input, ParentChoice};
+use super::queue::{Item, Made, Next, Origin, Outcome as JobOutcome, Queue};
+use super::streams;
+use crate::chunker::{Chunker, ChunkerParameters};
+use crate::format::end::Outcome;
+use crate::format::open::SessionKind;
+use crate::format::snapshot::{RootId, Snapshot};
+use crate::format::tree::{Content, Entry, EntryKind, TreeWriter};
+use crate::repository::writer::WriterOptions;
+use crate::repository::{Repository, Scratch, SnapshotFilter, Writer};
+use crate::source::{Found, FoundKind, Walk};
+use crate::words::{BlobId, Error, Progress, Result, Timestamp};
+
+/// Entries between the walk and the tree at most: what workers may be behind.
+const QUEUE_MAX: usize = 32 << 10;
+/// How often a long backup looks at what maintenance has done.
+const ADVANCE_EVERY: Duration = Duration::from_secs(300);
+const ERRORS_KEPT: usize = 100;
+/// A session that was fenced is tried again so often; each time most of its data is there already.
+const ATTEMPTS: usize = 3;
+
+/// Backs up `input`.
+///
+/// # Errors
+/// What makes a backup impossible. Items that cannot be read are in the report.
+pub fn backup(
+    repository: &Repository,
+    mut input: Input,
+    options: &BackupOptions,
+    progress: &dyn Progress,
+) -> Result<BackupReport> {
+    for attempt in 1.. {
+        match Run::new(repository, &input, options, progress)?.run(&mut input) {
+            Err(Error::Fenced { session }) if attempt < ATTEMPTS && matches!(input, Input::Paths { .. }) => {
+                progress.note(&format!("Maintenance ended session {session} before it could commit; starting again with what it stored"));
+            }
+            other => return other,
+        }
+    }
+    Err(Error::Internal("a backup ended without an answer".into()))
+}
+
+/// What tells one source from another: host and paths, keyed.
+///
+/// # Errors
+/// [`Error::RoleTooSmall`].
+pub fn source_of(repository: &Repository, host: &[u8], paths: &[Vec<u8>]) -> Result<[u8; 16]> {
+    let key = repository.keys().id.as_ref().ok_or_else(|| repository.role_too_small("a writer or an owner"))?;
+    let mut message = [b"source".as_slice(), host, &[0]].concat();
+    for path in paths {
+        message.extend_from_slice(path);
+        message.push(0);
+    }
+    let digest = key.subkey(&message);
+    Ok(std::array::from_fn(|i| digest.expose()[i]))
+}
+
+/// Size, content and attributes of a file with several names.
+type LinkedFile = (u64, Content, Vec<(Vec<u8>, Vec<u8>)>);
+
+struct Run<'r, 'o> {
+    repository: &'r Repository,
+    options: &'o BackupOptions,
+    progress: &'o dyn Progress,
+    started: Timestamp,
+    paths: Vec<Vec<u8>>,
+    source: [u8; 16],
+    report: BackupReport,
+    owners: BTreeSet<u32>,
+    groups: BTreeSet<u32>,
+    links: HashMap<(u64, u64), Option<LinkedFile>>,
+}
+
+impl<'r, 'o> Run<'r, 'o> {
+    fn new(
+        repository: &'r Repository,
+        input: &Input,
+        options: &'o BackupOptions,
+        progress: &'o dyn Progress,
+    ) -> Result<Self> {
+        let paths = match input {
+            Input::Paths { paths, here } => {
+                let absolute = paths.iter().map(|path| here.join(path));
+                absolute.map(|path| tidy(path.as_os_str().as_bytes())).collect()
+            }
+            Input::Stream { name, .. } => vec![name.clone()],
+        };
+        let source = source_of(repository, &options.host, &paths)?;
+        let started = (options.clock)();
+        let report = BackupReport { started, ..BackupReport::default() };
+        Ok(Self {
+            repository,
+            options,
+            progress,
+            started,
+            paths,
+            source,
+            report,
+            owners: BTreeSet::new(),
+            groups: BTreeSet::new(),
+            links: HashMap::new(),
+        })
+    }
+
+    fn run(mut self, input: &mut Input) -> Result<BackupReport> {
+        if self.options.dry_run {
+            return self.dry_run(input);
+        }
+        self.progress.stage("Opening the session");
+        let writer = Writer::begin(
+            self.repository,
+            WriterOptions {
+                now: self.started,
+                machine: self.options.machine.clone(),
+                kind: SessionKind::Backup,
+                source: self.source,
+                level: self.options.level,
+                uploads: self.options.uploads,
+                volume_key: self.options.volume_key.clone(),
+            },
+        )?;
+        self.repository.adopt(Arc::clone(writer.view()))?;
+        self.find_continued(&writer);
+        let parent = self.find_parent(&writer)?;
+        self.report.parent = parent.as_ref().map(|parent| parent.session);
+        match self.write(&writer, parent, input) {
+            Ok((root, parent_root)) => self.commit(writer, root, parent_root),
+            Err(error) => {
+                // What is stored can be used by the next run; that this one ended is said, if the store still listens.
+                let _ = writer.abort((self.options.clock)());
+                Err(error)
+            }
+        }
+    }
+
+    fn commit(mut self, writer: Writer<'_>, root: BlobId, parent_root: Option<BlobId>) -> Result<BackupReport> {
+        self.progress.stage("Committing");
+        let ended = (self.options.clock)();
+        self.report.root = Some(root);
+        self.report.ended = ended;
+        if self.options.skip_if_unchanged && parent_root == Some(root) {
+            self.report.unchanged = true;
+            self.report.written = writer.written();
+            writer.abort(ended)?;
+            return Ok(self.report);
+        }
+        let written = writer.written();
+        let counts = &mut self.report.counts;
+        (counts.blobs_new, counts.bytes_new) = (written.blobs, written.plaintext);
+        let named = |numbers: &BTreeSet<u32>, name: fn(u32) -> Option<Vec<u8>>| {
+            numbers.iter().filter_map(|number| Some((*number, name(*number)?))).collect::<Vec<_>>()
+        };
+        let snapshot = Snapshot {
+            time: self.options.time.unwrap_or(self.started),
+            started: self.started,
+            ended,
+            host: self.options.host.clone(),
+            user: self.options.user.clone(),
+            paths: self.paths,
+            tags: self.options.tags.clone(),
+            labels: self.options.labels.clone(),
+            description: self.options.description.clone(),
+            root: RootId(root),
+            parent: self.report.parent,
+            incomplete: self.report.interrupted,
+            program: self.options.machine.program.clone(),
+            owners: named(&self.owners, self.options.names.user),
+            groups: named(&self.groups, self.options.names.group),
+            excludes: self.options.source.excludes.texts(),
+            counts: *counts,
+            errors: self.report.errors.clone(),
+        };
+        let (session, written) = writer.commit(snapshot)?;
+        self.report.snapshot = Some(session);
+        self.report.written = written;
+        self.report.counts.bytes_stored = written.stored;
+        Ok(self.report)
+    }
+
+    /// Interrupted backups of this source whose packs can be used again.
+    fn find_continued(&mut self, writer: &Writer<'_>) {
+        let view = writer.view();
+        for (session, state) in &view.sessions {
+            let stopped = state.end.as_ref().is_none_or(|end| end.outcome != Outcome::Commit);
+            if *session == writer.session() || !stopped || !state.open {
+                continue;
+            }
+            let Ok(open) = self.repository.session_open(view, *session) else { continue };
+            let machine = &self.options.machine;
+            let here = open.host == machine.host && open.boot == machine.boot;
+            let running = state.end.is_none() && here && (machine.is_running)(open.process);
+            if open.source != self.source || open.kind != SessionKind::Backup || running {
+                continue;
+            }
+            let packs = view.index.packs().filter(|pack| pack.name.session == *session);
+            let (packs, bytes) = packs.fold((0, 0), |(n, bytes), pack| (n + 1, bytes + u64::from(pack.size)));
+            if packs > 0 {
+                let continued = Continued { session: *session, started: open.started, packs, bytes };
+                self.report.continued.push(continued);
+                self.progress.note(&format!(
+                    "Continuing an interrupted backup: {packs} packs ({bytes} bytes) of session {} are used again",
+                    session.short()
+                ));
+            }
+        }
+    }
+
+    fn find_parent(&self, writer: &Writer<'_>) -> Result<Option<Parent<'r>>> {
+        let view = writer.view();
+        let (session, end) = match &self.options.parent {
+            ParentChoice::None => return Ok(None),
+            ParentChoice::This(wanted) => {
+                let id = self.repository.find_snapshot(wanted, &SnapshotFilter::default())?.id;
+                match view.committed(id) {
+                    Some(end) => (id, end),
+                    None => return Ok(None),
+                }
+            }
+            ParentChoice::Newest => {
+                let mine = view.all_committed().filter(|(_, end)| end.is_snapshot() && end.index.source == self.source);
+                match mine.max_by_key(|(session, end)| (end.index.ended, *session)) {
+                    Some(newest) => newest,
+                    None => return Ok(None),
+                }
+            }
+        };
+        match self.repository.record(view, session, end) {
+            Ok(record) => {
+                let which = (session, record.root.0, record.started);
+                let (ctime, inode) = (self.options.ignore_ctime, self.options.ignore_inode);
+                Ok(Some(Parent::new(self.repository, which, ctime, inode)))
+            }
+            // A writer without the volume key of this source reads everything again.
+            Err(Error::RoleTooSmall { .. }) => Ok(None),
+            Err(error) => {
+                self.progress.note(&format!("The snapshot {} cannot serve as the parent: {error}", session.short()));
+                Ok(None)
+            }
+        }
+    }
+
+    fn chunker(&self) -> Result<Chunker> {
+        let cutting = self.repository.config().chunker;
+        if cutting.algorithm != 1 {
+            return Err(Error::NewerFormat { name: "config".into(), what: format!("it cuts files by method {}", cutting.algorithm) });
+        }
+        let (min, average, max) = (cutting.min, cutting.average, cutting.max);
+        let parameters = ChunkerParameters { min, average, max, normalization: cutting.normalization };
+        let key = self.repository.keys().cut.as_ref().ok_or_else(|| self.repository.role_too_small("a writer or an owner"))?;
+        Chunker::new(&parameters, key.expose())
+    }
+
+    /// Reads the input and writes its tree. Gives its root and the parent's.
+    fn write(&mut self, writer: &Writer<'_>, parent: Option<Parent<'_>>, input: &mut Input) -> Result<(BlobId, Option<BlobId>)> {
+        let chunker = self.chunker()?;
+        let cut = self.repository.keys().cut.as_ref().ok_or_else(|| self.repository.role_too_small("a writer or an owner"))?;
+        let mut tree = TreeWriter::new(*cut.expose());
+        let count = self.options.workers.clamp(1, 256);
+        let workers = Workers {
+            writer,
+            chunker: &chunker,
+            progress: self.progress,
+            bytes_read: AtomicU64::new(0),
+            chunks: bounded(count * 2),
+        };
+        let parent_root = parent.as_ref().map(|parent| parent.root);
+        let (sender, receiver) = bounded::<Job>(count * 2);
+        let root = std::thread::scope(|scope| {
+            for _ in 0..count {
+                let (workers, receiver) = (&workers, receiver.clone());
+                scope.spawn(move || workers.run(&receiver));
+            }
+            drop(receiver);
+            let mut feed = Feed {
+                run: self,
+                writer,
+                jobs: sender,
+                queue: Queue::default(),
+                slab: SlabPlan::default(),
+                slab_outcome: Arc::default(),
+                parent,
+                tree: &mut tree,
+                scratch: Scratch::new(),
+                advanced: (writer.view().generation.number, Instant::now()),
+            };
+            match input {
+                Input::Paths { paths, here } => feed.walk(paths, here)?,
+                Input::Stream { name, reader, .. } => feed.stream(&workers, name, reader.as_mut())?,
+            }
+            feed.drain(0)?;
+            let Feed { mut scratch, .. } = feed;
+            tree.finish(&mut Sink { writer, scratch: &mut scratch })
+        })?;
+        if let Input::Stream { finish, .. } = input {
+            let finish = std::mem::replace(finish, Box::new(|| Ok(())));
+            finish()?;
+        }
+        self.report.counts.bytes_read = workers.bytes_read.load(Ordering::Relaxed);
+        Ok((root.id, parent_root))
+    }
+
+    fn failed(&mut self, path: &[u8], why: String) {
+        self.report.counts.errors += 1;
+        self.progress.note(&why);
+        if self.report.errors.len() < ERRORS_KEPT {
+            self.report.errors.push((path.to_vec(), why));
+        }
+    }
+
+    fn dry_run(mut self, input: &Input) -> Result<BackupReport> {
+        if let Input::Paths { paths, here } = input {
+            for batch in &mut Walk::new(paths, here, &self.options.source)? {
+                for found in batch {
+                    match found {
+                        Ok(found) => count(&mut self.report, &found.into_entry(Content::Empty)),
+                        Err(error) if error.vanished() => {}
+                        Err(error) => self.failed(&error.path.clone(), error.to_string()),
+                    }
+                }
+                if self.progress.interrupted() {
+                    return Err(Error::Interrupted);
+                }
+            }
+        }
+        self.report.ended = (self.options.clock)();
+        Ok(self.report)
+    }
+}
+
+/// A path without `.` and doubled separators; `..` stays, since a symbolic link may stand before it.
+fn tidy(path: &[u8]) -> Vec<u8> {
+    let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
+    [b"/".as_slice(), &parts.join(&b'/')].concat()
+}
+
+fn count(report: &mut BackupReport, entry: &Entry) {
+    let counts = &mut report.counts;
+    match &entry.kind {
+        EntryKind::Folder => counts.folders += 1,
+        EntryKind::File { size, .. } => {
+            counts.files += 1;
+            counts.bytes += size;
+        }
+        EntryKind::Symlink { .. }
+        | EntryKind::Fifo
+        | EntryKind::Socket
+        | EntryKind::CharacterDevice { .. }
+        | EntryKind::BlockDevice { .. } => counts.others += 1,
+    }
+}
+
+/// Takes what the walk finds, gives jobs to workers and entries to the tree.
+struct Feed<'f, 'w, 'r, 'o, 'p> {
+    run: &'f mut Run<'r, 'o>,
+    writer: &'w Writer<'r>,
+    jobs: Sender<Job>,
+    queue: Queue,
+    slab: SlabPlan,
+    slab_outcome: Arc<JobOutcome>,
+    parent: Option<Parent<'p>>,
+    tree: &'f mut TreeWriter,
+    scratch: Scratch,
+    advanced: (u64, Instant),
+}
+
+impl Feed<'_, '_, '_, '_, '_> {
+    fn walk(&mut self, paths: &[std::path::PathBuf], here: &std::path::Path) -> Result<()> {
+        self.run.progress.stage("Reading");
+        let mut walk = Walk::new(paths, here, &self.run.options.source)?;
+        for batch in &mut walk {
+            for found in batch {
+                match found {
+                    Ok(found) => self.found(found)?,
+                    Err(error) if error.vanished() => {}
+                    Err(error) => self.run.failed(&error.path.clone(), error.to_string()),
+                }
+            }
+            self.drain(QUEUE_MAX)?;
+            if self.run.progress.interrupted() {
+                self.run.report.interrupted = true;
+                break;
+            }
+            if self.advanced.1.elapsed() > ADVANCE_EVERY {
+                self.advanced = (self.writer.advance(self.advanced.0)?, Instant::now());
+            }
+        }
+        self.run.report.excluded = walk.excluded();
+        self.send_slab()
+    }
+
+    fn stream(&mut self, workers: &Workers<'_, '_>, name: &[u8], reader: &mut dyn std::io::Read) -> Result<()> {
+        self.run.progress.stage("Reading the stream");
+        let now = self.run.started;
+        let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        let entry = streams::read(workers, name, reader, (user, group, now))?;
+        // The folders above it, so that the tree is one.
+        for (place, _) in name.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+            let metadata = crate::format::tree::Metadata { mode: 0o700, ..entry.metadata.clone() };
+            self.write(Entry { path: name[..place].to_vec(), kind: EntryKind::Folder, metadata })?;
+        }
+        self.run.report.counts.files_new += 1;
+        self.write(entry)
+    }
+
+    fn found(&mut self, mut found: Found) -> Result<()> {
+        if !matches!(found.kind, FoundKind::File { .. }) {
+            match self.attributes_of(&found) {
+                Ok(attributes) => found.metadata.attributes = attributes,
+                Err(error) => self.run.failed(&found.path, error.to_string()),
+            }
+            self.queue.push(Item::Ready(Box::new(found.into_entry(Content::Empty))));
+            return Ok(());
+        }
+        if let Some(link) = found.link() {
+            let key = (link.device, found.metadata.inode);
+            if self.run.links.contains_key(&key) {
+                self.queue.push(Item::Link(Box::new(found)));
+                return Ok(());
+            }
+            self.run.links.insert(key, None);
+        }
+        let (verdict, lost) = match &mut self.parent {
+            Some(parent) => parent.judge(&found, self.writer)?,
+            None => (Verdict::New, None),
+        };
+        if let Some(error) = lost {
+            self.run.progress.note(&format!("The parent snapshot cannot be read on: {error}; everything else is read anew"));
+        }
+        let (origin, known) = match verdict {
+            Verdict::Unchanged(entry) => {
+                self.run.report.counts.files_unmodified += 1;
+                self.run.progress.done(1, entry.size());
+                self.queue.push(Item::Ready(Box::new(entry)));
+                return Ok(());
+            }
+            Verdict::Changed(known) => (Origin::Changed, known),
+            Verdict::New => (Origin::New, None),
+        };
+        let device = matches!(found.kind, FoundKind::File { from_device: true, .. });
+        if found.size() > SMALL_BYTES || device {
+            let outcome = Arc::<JobOutcome>::default();
+            self.queue.push(Item::From(Arc::clone(&outcome), 0, origin));
+            return self.send(Job::File(Box::new(found), outcome));
+        }
+        self.queue.push(Item::From(Arc::clone(&self.slab_outcome), self.slab.len(), origin));
+        if self.slab.add(Small { found, known }) { self.send_slab() } else { Ok(()) }
+    }
+
+    /// Attributes of what is no file: those of the parent when nothing about the inode has changed.
+    fn attributes_of(
+        &mut self,
+        found: &Found,
+    ) -> std::result::Result<Vec<(Vec<u8>, Vec<u8>)>, crate::source::SourceError> {
+        if let Some(parent) = &mut self.parent
+            && let (Some(before), _) = parent.find(&found.path)
+            && before.metadata.changed == found.metadata.changed
+            && before.metadata.inode == found.metadata.inode
+        {
+            return Ok(before.metadata.attributes.clone());
+        }
+        found.attributes()
+    }
+
+    fn send_slab(&mut self) -> Result<()> {
+        if self.slab.is_empty() {
+            return Ok(());
+        }
+        let outcome = std::mem::take(&mut self.slab_outcome);
+        let files = self.slab.take();
+        self.send(Job::Slab(files, outcome))
+    }
+
+    fn send(&self, job: Job) -> Result<()> {
+        self.jobs.send(job).map_err(|_| Error::Internal("the threads that read files are gone".into()))
+    }
+
+    /// Writes what is ready; more, waiting, while over `most` entries are in the queue.
+    fn drain(&mut self, most: usize) -> Result<()> {
+        if self.queue.len() > most {
+            // The head may be waiting for a slab that is not under way yet.
+            self.send_slab()?;
+        }
+        while let Some(next) = self.queue.pop(self.queue.len() > most)? {
+            match next {
+                Next::Ready(entry) => self.write(*entry)?,
+                Next::Link(found) => self.write_link(*found)?,
+                Next::Made(Made::Entry(entry), origin) => {
+                    match origin {
+                        Origin::New => self.run.report.counts.files_new += 1,
+                        Origin::Changed => self.run.report.counts.files_changed += 1,
+                    }
+                    self.run.progress.done(1, 0);
+                    self.write(*entry)?;
+                }
+                Next::Made(Made::Failed(path, why), _) => self.run.failed(&path, why),
+                Next::Made(Made::Vanished, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Another name of a file that has been written: the same content.
+    fn write_link(&mut self, found: Found) -> Result<()> {
+        let key = found.link().map(|link| (link.device, found.metadata.inode));
+        let first = key.and_then(|key| self.run.links.get(&key).cloned().flatten());
+        let Some((size, content, attributes)) = first else {
+            // The first name could not be read, so this one cannot either.
+            let why = format!("Could not read {}: another name of it could not be read", String::from_utf8_lossy(&found.path));
+            self.run.failed(&found.path, why);
+            return Ok(());
+        };
+        let mut found = found;
+        found.set_size(size);
+        found.metadata.attributes = attributes;
+        self.run.report.counts.files_unmodified += 1;
+        self.run.progress.done(1, 0);
+        self.write(found.into_entry(content))
+    }
+
+    fn write(&mut self, entry: Entry) -> Result<()> {
+        self.run.owners.insert(entry.metadata.user);
+        self.run.groups.insert(entry.metadata.group);
+        if let EntryKind::File { size, content, link: Some(link), .. } = &entry.kind {
+            let known = (*size, content.clone(), entry.metadata.attributes.clone());
+            self.run.links.insert((link.device, entry.metadata.inode), Some(known));
+        }
+        count(&mut self.run.report, &entry);
+        self.tree.push(&entry, &mut Sink { writer: self.writer, scratch: &mut self.scratch })
+    }
+}

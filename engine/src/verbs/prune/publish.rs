@@ -1,0 +1,254 @@
+//! Generations: what is condemned, the barrier, what is dead.
+//!
+//! Each generation is created only in succession to the one that the decision was made from, and `create` lets one maintainer alone through:
+//! whoever comes second starts again from what the first left.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use super::fold::{self, FoldedIndex};
+use super::plan::{PackFate, PrunePlan};
+use super::survey::{Survey, references_of};
+use super::PruneOptions;
+use crate::format::end::{IndexPart, NewEnd, Outcome, end_name};
+use crate::format::generation::{Condemned, Generation, generation_name};
+use crate::format::open::SessionKind;
+use crate::format::references::Used;
+use crate::repository::Repository;
+use crate::repository::view::{Leave, SessionState, View};
+use crate::store::Created;
+use crate::words::id::random_bytes;
+use crate::words::{Error, PackName, Progress, Result, SessionId};
+
+/// How often the barrier looks again while it waits.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// The generation that condemns.
+pub(super) struct Condemning {
+    pub(super) generation: Generation,
+    pub(super) hash: [u8; 32],
+}
+
+/// What the barrier found.
+#[derive(Default)]
+pub(super) struct Barrier {
+    /// Sessions as they were when the barrier was passed.
+    pub(super) sessions: BTreeMap<SessionId, SessionState>,
+    /// Running sessions, and the generation each has advanced to.
+    pub(super) running: BTreeMap<SessionId, u64>,
+    /// Running sessions that some condemned pack waits for.
+    pub(super) waited_for: BTreeSet<SessionId>,
+    /// Dead sessions that were ended by us.
+    pub(super) fenced: Vec<SessionId>,
+    /// What sessions use that were not counted before.
+    pub(super) late: HashMap<PackName, Used>,
+}
+
+/// What was published last.
+pub(super) struct Published {
+    pub(super) generation: Generation,
+    pub(super) folded: u64,
+    /// Objects of sessions that the catalogue has now, or that nothing needs.
+    pub(super) sessions_done: Vec<SessionId>,
+    /// Their marks.
+    pub(super) marks_done: Vec<String>,
+    /// Objects of the catalogue and the index that the generation has replaced.
+    pub(super) replaced: Vec<String>,
+}
+
+/// Publishes what the plan condemns. Nothing when another maintainer was faster.
+pub(super) fn condemn(
+    repository: &Repository,
+    survey: &Survey,
+    plan: &PrunePlan,
+    options: &PruneOptions,
+) -> Result<Option<Condemning>> {
+    let before = &survey.view.generation;
+    let number = before.number + 1;
+    let now = (options.clock)();
+    let known: HashMap<PackName, &Condemned> = before.condemned.iter().map(|known| (known.pack, known)).collect();
+    let condemned: Vec<Condemned> = plan
+        .fates
+        .iter()
+        .filter(|(_, fate)| **fate == PackFate::Condemn)
+        .map(|(pack, _)| match known.get(pack) {
+            Some(known) => **known,
+            None => Condemned { pack: *pack, generation: number, time: now },
+        })
+        .filter(|condemned| !before.dead.contains(&condemned.pack))
+        .collect();
+    let generation = Generation {
+        number,
+        predecessor: survey.view.generation_hash,
+        created: now,
+        condemned,
+        counted: survey.counted.iter().copied().collect::<BTreeSet<_>>().into_iter().collect(),
+        ..before.clone()
+    };
+    Ok(publish(repository, &generation)?.map(|hash| Condemning { generation, hash }))
+}
+
+/// Creates a generation; gives its hash, or nothing when its number is taken.
+fn publish(repository: &Repository, generation: &Generation) -> Result<Option<[u8; 32]>> {
+    let object = generation.to_object(repository.id(), &repository.keys().index)?;
+    let hash = *blake3::hash(&object).as_bytes();
+    match repository.store().create(&generation_name(generation.number), object.into())? {
+        Created::Done => Ok(Some(hash)),
+        Created::Exists(_) => Ok(None),
+    }
+}
+
+/// Lists the sessions after the condemning generation is public: fences the dead, waits for the rest as long as allowed, and counts what they committed.
+pub(super) fn barrier(
+    repository: &Repository,
+    survey: &Survey,
+    condemning: &Condemning,
+    options: &PruneOptions,
+    progress: &dyn Progress,
+) -> Result<Barrier> {
+    let until = Instant::now() + Duration::from_secs(options.wait_seconds);
+    let oldest = condemning.generation.condemned.iter().map(|condemned| condemned.generation).max().unwrap_or(0);
+    let mut fenced = Vec::new();
+    loop {
+        let mut sessions = repository.list_sessions()?;
+        sessions.retain(|session, _| !survey.view.folded.contains_key(session));
+        repository.load_ends(&mut sessions)?;
+        for (session, state) in &mut sessions {
+            if state.end.is_none() && state.open && is_dead(repository, &survey.view, *session, state, options)? {
+                fence(repository, *session, options)?;
+                let end = repository.fetch_object(&end_name(*session))?;
+                state.end = Some(std::sync::Arc::new(repository.parse_end(*session, &end)?));
+                fenced.push(*session);
+            }
+        }
+        let running: BTreeMap<SessionId, u64> = sessions
+            .iter()
+            .filter(|(_, state)| state.end.is_none() && state.open)
+            .map(|(session, state)| (*session, state.at))
+            .collect();
+        let waited_for: BTreeSet<SessionId> =
+            running.iter().filter(|(_, at)| **at < oldest).map(|(session, _)| *session).collect();
+        if waited_for.is_empty() || Instant::now() >= until || progress.interrupted() {
+            let mut barrier = Barrier { running, waited_for, fenced, late: HashMap::new(), sessions };
+            barrier.late = late_references(repository, survey, &barrier)?;
+            return Ok(barrier);
+        }
+        progress.note(&format!("Waiting for {} running sessions", waited_for.len()));
+        std::thread::sleep(LOOK_EVERY.min(until.saturating_duration_since(Instant::now())));
+    }
+}
+
+/// Whether a session without `end` may be taken for dead. Unknown is not dead; being wrong costs its writer a new session, never data.
+fn is_dead(
+    repository: &Repository,
+    view: &View,
+    session: SessionId,
+    state: &SessionState,
+    options: &PruneOptions,
+) -> Result<bool> {
+    if (options.clock)().seconds_since(state.newest) > options.fence_seconds {
+        return Ok(true);
+    }
+    match repository.session_open(view, session) {
+        Ok(open) => {
+            let here = open.host == options.machine.host && open.boot == options.machine.boot;
+            Ok(here && !(options.machine.is_running)(open.process))
+        }
+        Err(Error::Missing { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Ends a session in its writer's place. That it has ended by itself meanwhile is as good.
+fn fence(repository: &Repository, session: SessionId, options: &PruneOptions) -> Result<()> {
+    let index = IndexPart {
+        open_hash: [0; 32],
+        ended: (options.clock)(),
+        source: [0; 16],
+        segments: 0,
+        segment: None,
+        packs: 0,
+        kind: SessionKind::Backup,
+        external_references: false,
+    };
+    let end =
+        NewEnd { outcome: Outcome::Fenced, nonce: random_bytes(), index: &index, maintenance: None, snapshot: None };
+    let object = end.to_object(repository.id(), session, &repository.keys().index)?;
+    match repository.store().create(&end_name(session), object.into())? {
+        Created::Done | Created::Exists(_) => Ok(()),
+    }
+}
+
+/// What sessions use that committed after the survey counted, and snapshots that are pinned by sessions that are still reading.
+fn late_references(repository: &Repository, survey: &Survey, barrier: &Barrier) -> Result<HashMap<PackName, Used>> {
+    let view = repository.load_view(Leave::Dead)?;
+    let mut late: HashSet<SessionId> = view
+        .all_committed()
+        .filter(|(session, end)| {
+            let forgotten = survey.marks.get(session).is_some_and(|marked| marked.forgotten);
+            end.is_snapshot() && !forgotten && !survey.counted.contains(session)
+        })
+        .map(|(session, _)| session)
+        .collect();
+    for session in barrier.running.keys() {
+        match repository.session_open(&view, *session) {
+            Ok(open) => late.extend(open.pins.iter().filter(|pin| view.committed(**pin).is_some())),
+            Err(Error::Missing { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut used: HashMap<PackName, Used> = HashMap::new();
+    for session in late {
+        for (pack, more) in references_of(repository, &view, session)?.packs {
+            used.entry(pack).and_modify(|known| known.merge(&more)).or_insert(more);
+        }
+    }
+    Ok(used)
+}
+
+/// Publishes what is dead, with the index and the catalogue without it. Nothing when another maintainer was faster.
+pub(super) fn bury(
+    repository: &Repository,
+    survey: &Survey,
+    condemning: &Condemning,
+    barrier: &Barrier,
+    options: &PruneOptions,
+) -> Result<Option<Published>> {
+    let now = (options.clock)();
+    let number = condemning.generation.number + 1;
+    let mut dead: BTreeSet<PackName> = condemning.generation.dead.iter().copied().collect();
+    let mut condemned = Vec::new();
+    for candidate in &condemning.generation.condemned {
+        // A blob that a late commit names and whose pack is condemned takes the whole pack back, moved or not: the next run sees the table.
+        if barrier.late.get(&candidate.pack).is_some_and(|used| used.count(1) > 0) {
+            continue;
+        }
+        let waits = barrier.running.values().any(|at| *at < candidate.generation);
+        if waits || now.seconds_since(candidate.time) < options.undelete_seconds {
+            condemned.push(*candidate);
+        } else {
+            dead.insert(candidate.pack);
+        }
+    }
+    // The dead stay listed until nothing is left of them: neither the pack nor a segment that names it.
+    dead.retain(|pack| {
+        let there = survey.sizes.contains_key(pack);
+        let named = barrier.sessions.get(&pack.session).is_some_and(|state| state.open);
+        there || named
+    });
+    let FoldedIndex { levels, catalogue, moved, folded, sessions_done, marks_done, replaced } =
+        fold::fold(repository, survey, barrier, number, &dead, options)?;
+    let generation = Generation {
+        number,
+        predecessor: condemning.hash,
+        created: now,
+        levels,
+        catalogue,
+        condemned,
+        dead: dead.into_iter().collect(),
+        moved,
+        counted: condemning.generation.counted.clone(),
+    };
+    let published = Published { generation, folded, sessions_done, marks_done, replaced };
+    Ok(publish(repository, &published.generation)?.map(|_| published))
+}

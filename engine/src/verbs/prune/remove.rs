@@ -1,0 +1,67 @@
+//! Deletes what a published generation calls dead, and the objects of sessions that it has folded. Idempotent: any later run finishes.
+
+use super::publish::Published;
+use super::survey::list_packs;
+use crate::repository::Repository;
+use crate::words::{ObjectName, Progress, Result, SessionId};
+
+/// Packs that are deleted by one request where the store can.
+const AT_ONCE: usize = 500;
+
+/// Deletes. Gives how many packs, and how many bytes.
+pub(super) fn remove(repository: &Repository, published: &Published, progress: &dyn Progress) -> Result<(u64, u64)> {
+    let sizes = list_packs(repository)?;
+    let dead: Vec<_> = published.generation.dead.iter().filter(|pack| sizes.contains_key(pack)).collect();
+    let (mut packs, mut bytes) = (0, 0);
+    for some in dead.chunks(AT_ONCE) {
+        let names: Vec<ObjectName> = some.iter().map(|pack| pack.object()).collect();
+        repository.store().delete(&names)?;
+        packs += some.len() as u64;
+        bytes += some.iter().filter_map(|pack| sizes.get(pack)).sum::<u64>();
+        progress.done(some.len() as u64, 0);
+    }
+    remove_sessions(repository, &published.sessions_done)?;
+    repository.store().delete(&published.marks_done)?;
+    repository.store().delete(&published.replaced)?;
+    Ok((packs, bytes))
+}
+
+/// Removes the objects of folded sessions: `open` first, so that what is left of a half removed one never counts; `end` last. A FENCED session
+/// keeps its `end` (it is not among `sessions`' ends): its writer, however late it wakes, must find it.
+fn remove_sessions(repository: &Repository, sessions: &[SessionId]) -> Result<()> {
+    if sessions.is_empty() {
+        return Ok(());
+    }
+    let store = repository.store();
+    let wanted: std::collections::BTreeSet<SessionId> = sessions.iter().copied().collect();
+    let of = |name: &str, prefix: &str| -> Option<SessionId> {
+        let rest = name.strip_prefix(prefix)?;
+        rest.split('/').next()?.parse().ok()
+    };
+    let listed = |prefix: &str| -> Result<Vec<ObjectName>> {
+        let objects = store.list(prefix)?.into_iter().map(|object| object.name);
+        Ok(objects.filter(|name| of(name, prefix).is_some_and(|session| wanted.contains(&session))).collect())
+    };
+    let states = listed("s/")?;
+    let (opens, rest): (Vec<_>, Vec<_>) = states.into_iter().partition(|name| name.ends_with("/open"));
+    let (ends, markers): (Vec<_>, Vec<_>) = rest.into_iter().partition(|name| name.ends_with("/end"));
+    store.delete(&opens)?;
+    store.delete(&markers)?;
+    store.delete(&listed("x/")?)?;
+    store.delete(&listed("r/")?)?;
+    let mut removable = Vec::new();
+    for name in ends {
+        let session = of(&name, "s/");
+        let fenced = match session {
+            Some(session) => {
+                let object = store.get(&name)?;
+                repository.parse_end(session, &object)?.outcome == crate::format::end::Outcome::Fenced
+            }
+            None => true,
+        };
+        if !fenced {
+            removable.push(name);
+        }
+    }
+    store.delete(&removable)
+}

@@ -1,0 +1,236 @@
+//! What is there, and what of it is used. Reads lists, ends and references; no trees, and no key to data.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::format::end::Outcome;
+use crate::format::generation::ObjectReference;
+use crate::format::open::SessionKind;
+use crate::format::references::{Moved, References, Used, references_name};
+use crate::repository::view::{Leave, View};
+use crate::repository::{Repository, snapshots::Marked};
+use crate::words::{Error, PackName, Result, SessionId};
+
+/// Everything that a plan needs to know.
+pub(super) struct Survey {
+    /// Generation, sessions and index at one moment.
+    pub(super) view: View,
+    /// Every pack that is in the store, with its size in bytes.
+    pub(super) sizes: HashMap<PackName, u64>,
+    /// What snapshots use, after following moved blobs.
+    pub(super) used: HashMap<PackName, Used>,
+    /// Bytes of used blobs by pack.
+    pub(super) used_bytes: HashMap<PackName, u64>,
+    /// Sessions whose references were counted.
+    pub(super) counted: HashSet<SessionId>,
+    /// Marks by snapshot.
+    pub(super) marks: BTreeMap<SessionId, Marked>,
+    /// Repack sessions whose tables some references still need.
+    pub(super) needed_tables: HashSet<SessionId>,
+    /// Tables by the old pack.
+    pub(super) tables: Tables,
+}
+
+/// Where blobs of old packs went, by old pack.
+#[derive(Default)]
+pub(super) struct Tables {
+    by_pack: HashMap<PackName, (SessionId, HashMap<u16, (PackName, u16)>)>,
+}
+
+impl Tables {
+    fn add(&mut self, session: SessionId, moved: Vec<Moved>) {
+        for table in moved {
+            let to = table.to.iter().map(|(old, pack, new)| (*old, (PackName { session, number: *pack }, *new)));
+            let known = self.by_pack.entry(table.pack()).or_insert_with(|| (session, HashMap::new()));
+            known.1.extend(to);
+        }
+    }
+
+    /// Adds `used` of `pack` to `all`, following moved blobs. Gives the repack session whose table was needed.
+    fn follow(&self, pack: PackName, used: &Used, blobs: u32, live: &LiveSizes<'_>, all: &mut HashMap<PackName, Used>) -> Vec<SessionId> {
+        let Some((session, table)) = self.by_pack.get(&pack) else {
+            merge(all, pack, used);
+            return Vec::new();
+        };
+        let mut needed = vec![*session];
+        let mut stay = Used::none(blobs);
+        let mut stays = false;
+        let mut gone: BTreeMap<PackName, Used> = BTreeMap::new();
+        for ordinal in 0..blobs.min(u32::from(u16::MAX)) as u16 {
+            if !used.contains(ordinal) {
+                continue;
+            }
+            match table.get(&ordinal) {
+                Some((to, place)) => {
+                    gone.entry(*to).or_insert_with(|| Used::none((live.blobs)(*to))).insert(*place);
+                }
+                None => {
+                    stay.insert(ordinal);
+                    stays = true;
+                }
+            }
+        }
+        if stays {
+            merge(all, pack, &stay);
+        }
+        for (to, used) in gone {
+            // What was moved may have been moved again.
+            needed.extend(self.follow(to, &used, (live.blobs)(to), live, all));
+        }
+        needed
+    }
+}
+
+/// Tells how many blobs a pack has; 0 for one that is not known.
+struct LiveSizes<'a> {
+    blobs: &'a dyn Fn(PackName) -> u32,
+}
+
+fn merge(all: &mut HashMap<PackName, Used>, pack: PackName, used: &Used) {
+    match all.entry(pack) {
+        std::collections::hash_map::Entry::Occupied(mut known) => known.get_mut().merge(used),
+        std::collections::hash_map::Entry::Vacant(free) => {
+            free.insert(used.clone());
+        }
+    }
+}
+
+/// Looks at everything. The list of packs comes before the list of sessions: whoever wrote a listed pack has its `open` in the later list.
+///
+/// # Errors
+/// What the store says; [`Error::Damaged`] when a reference list cannot be read.
+pub(super) fn survey(repository: &Repository) -> Result<Survey> {
+    let sizes = list_packs(repository)?;
+    let view = repository.load_view(Leave::Dead)?;
+    let marks = repository.marks()?;
+    let mut survey = Survey {
+        view,
+        sizes,
+        used: HashMap::new(),
+        used_bytes: HashMap::new(),
+        counted: HashSet::new(),
+        marks,
+        needed_tables: HashSet::new(),
+        tables: Tables::default(),
+    };
+    let pinned = pinned(repository, &survey.view)?;
+    let pair = repository.keys().maintenance.pair.as_ref();
+    let pair = pair.ok_or_else(|| repository.role_too_small("a maintainer or an owner"))?;
+    let committed: Vec<_> = survey.view.all_committed().map(|(session, end)| (session, end.clone())).collect();
+    for (session, end) in &committed {
+        if end.index.kind == SessionKind::Repack {
+            let part = end.maintenance(repository.id(), *session, pair)?;
+            survey.tables.add(*session, part.moved);
+        }
+    }
+    for (session, end) in &committed {
+        if !end.is_snapshot() {
+            continue;
+        }
+        let forgotten = survey.marks.get(session).is_some_and(|marked| marked.forgotten);
+        if !forgotten || pinned.contains(session) {
+            survey.count(repository, *session)?;
+        }
+    }
+    survey.weigh();
+    Ok(survey)
+}
+
+pub(super) fn list_packs(repository: &Repository) -> Result<HashMap<PackName, u64>> {
+    let listed = repository.store().list("p/")?;
+    Ok(listed.into_iter().filter_map(|object| Some((pack_of(&object.name)?, object.size))).collect())
+}
+
+/// The pack that an object's name stands for.
+pub(super) fn pack_of(name: &str) -> Option<PackName> {
+    let (session, number) = name.strip_prefix("p/")?.split_once('/')?;
+    Some(PackName { session: session.parse().ok()?, number: u32::from_str_radix(number, 16).ok()? })
+}
+
+/// Snapshots that running read sessions hold.
+fn pinned(repository: &Repository, view: &View) -> Result<HashSet<SessionId>> {
+    let mut pinned = HashSet::new();
+    for (session, _) in view.sessions.iter().filter(|(_, state)| state.open && state.end.is_none()) {
+        match repository.session_open(view, *session) {
+            Ok(open) => pinned.extend(open.pins),
+            // Ended and removed since it was listed.
+            Err(Error::Missing { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(pinned)
+}
+
+impl Survey {
+    /// Counts what one snapshot uses.
+    pub(super) fn count(&mut self, repository: &Repository, session: SessionId) -> Result<()> {
+        let references = references_of(repository, &self.view, session)?;
+        let index = &self.view.index;
+        let blobs = |pack: PackName| index.pack(&pack).map_or(0, |info| info.blobs);
+        for (pack, used) in &references.packs {
+            let count = match used {
+                Used::All => blobs(*pack),
+                Used::Some { blobs, .. } => *blobs,
+            };
+            // A pack that is gone has a table that says where all its used blobs are; how many it had is in the table's keys at most.
+            let count = if count == 0 { u32::from(u16::MAX) } else { count };
+            let live = LiveSizes { blobs: &blobs };
+            self.needed_tables.extend(self.tables.follow(*pack, used, count, &live, &mut self.used));
+        }
+        self.counted.insert(session);
+        Ok(())
+    }
+
+    fn weigh(&mut self) {
+        for (pack, used) in &self.used {
+            let Some(info) = self.view.index.pack(pack) else { continue };
+            if matches!(used, Used::All) || used.count(info.blobs) == info.blobs {
+                self.used_bytes.insert(*pack, u64::from(info.size));
+            }
+        }
+        let used = &self.used;
+        let weights = &mut self.used_bytes;
+        let full: HashSet<PackName> = weights.keys().copied().collect();
+        self.view.index.for_each(|place, _| {
+            if !full.contains(&place.pack) && used.get(&place.pack).is_some_and(|used| used.contains(place.ordinal)) {
+                *weights.entry(place.pack).or_default() += u64::from(place.length);
+            }
+        });
+    }
+
+    /// Whether some counted snapshot uses a blob of the pack.
+    pub(super) fn is_used(&self, pack: &PackName) -> bool {
+        self.used.get(pack).is_some_and(|used| used.count(1) > 0)
+    }
+
+    /// Whether the session that wrote the pack has ended, so that the pack may be judged.
+    pub(super) fn has_ended(&self, session: SessionId) -> bool {
+        self.view.sessions.get(&session).is_none_or(|state| state.end.is_some() || !state.open)
+    }
+
+    /// Parts of the newest catalogue.
+    pub(super) fn catalogue(&self) -> &[ObjectReference] {
+        &self.view.generation.catalogue
+    }
+}
+
+/// What a committed session refers to.
+///
+/// # Errors
+/// [`Error::Damaged`]; what the store says.
+pub(super) fn references_of(repository: &Repository, view: &View, session: SessionId) -> Result<References> {
+    let pair = repository.keys().maintenance.pair.as_ref();
+    let pair = pair.ok_or_else(|| repository.role_too_small("a maintainer or an owner"))?;
+    let end = view.committed(session).filter(|end| end.outcome == Outcome::Commit);
+    let end = end.ok_or_else(|| Error::Internal(format!("session {session} is not committed")))?;
+    if end.index.external_references {
+        let object = match view.folded.get(&session).and_then(|folded| folded.references.clone()) {
+            Some(object) => object,
+            None => repository.fetch_object(&references_name(session))?,
+        };
+        return References::from_object(repository.id(), session, pair, &object);
+    }
+    let part = end.maintenance(repository.id(), session, pair)?;
+    let name = crate::format::end::end_name(session);
+    let references = part.references.ok_or_else(|| Error::damaged(&name, "it has no references"))?;
+    References::decode(&name, &references)
+}
