@@ -1,5 +1,6 @@
 //! Blobs back from packs: locate, fetch, open, verify.
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -17,6 +18,10 @@ use crate::format::pack::{self, Table};
 use crate::format::tree::TreeSource;
 pub use crate::index::Place;
 use crate::words::{BlobId, BlobKind, Error, PackName, Result, SessionId};
+
+thread_local! {
+    static DECOMPRESSOR: RefCell<Decompressor> = RefCell::new(Decompressor::new());
+}
 
 impl Repository {
     /// Where a blob is, as far as the view knows.
@@ -56,7 +61,8 @@ impl Repository {
         let mut framed = Vec::new();
         sealer.open(id, sealed, &mut framed).map_err(|_| damaged("it does not open with its key"))?;
         let mut plaintext = Vec::new();
-        Decompressor::with(|decompressor| decompressor.decompress(&framed, &mut plaintext))
+        DECOMPRESSOR
+            .with_borrow_mut(|decompressor| decompressor.decompress(&framed, &mut plaintext))
             .map_err(|error| damaged(&error.to_string()))?;
         if self.ids()?.id(kind, &plaintext) != *id {
             return Err(damaged("its content does not have this id"));

@@ -1,6 +1,7 @@
 //! What the parent snapshot already has.
 
-use crate::format::tree::{Content, Cursor, Entry, EntryKind, Extent, ListReader};
+use crate::format::tree::list::List;
+use crate::format::tree::{Content, Cursor, Entry, EntryKind, Extent, TreeSource};
 use crate::repository::{Repository, Writer};
 use crate::source::{Found, FoundKind};
 use crate::words::{BlobId, BlobKind, Error, Result, SessionId, Timestamp};
@@ -17,6 +18,7 @@ pub(super) struct Parent<'r> {
     started: Timestamp,
     repository: &'r Repository,
     cursor: Option<Cursor<&'r Repository>>,
+    found: Option<Entry>,
     carried: Option<BlobId>,
     ignore_ctime: bool,
     ignore_inode: bool,
@@ -49,21 +51,18 @@ impl<'r> Parent<'r> {
         ignore_inode: bool,
     ) -> Self {
         let cursor = Some(Cursor::new(repository, root));
-        Self { session, root, started, repository, cursor, carried: None, ignore_ctime, ignore_inode }
+        Self { session, root, started, repository, cursor, found: None, carried: None, ignore_ctime, ignore_inode }
     }
 
     /// The parent's entry at a path; paths must rise from call to call. A parent that cannot be read is given up: the backup goes on without.
     pub(super) fn find(&mut self, path: &[u8]) -> (Option<&Entry>, Option<Error>) {
-        let Some(cursor) = &mut self.cursor else { return (None, None) };
-        // The borrow checker wants the failing case out of the way first.
+        let Some(mut cursor) = self.cursor.take() else { return (None, None) };
         match cursor.find(path) {
-            Ok(_) => {}
-            Err(error) => {
-                self.cursor = None;
-                return (None, Some(error));
-            }
+            Ok(found) => self.found = found.cloned(),
+            Err(error) => return (None, Some(error)),
         }
-        (self.cursor.as_ref().and_then(Cursor::found), None)
+        self.cursor = Some(cursor);
+        (self.found.as_ref(), None)
     }
 
     /// Judges a file by what the parent has at its path.
@@ -104,7 +103,7 @@ impl<'r> Parent<'r> {
         let attributes = std::mem::take(&mut entry.metadata.attributes);
         let attributes_hold = entry.metadata.changed == found.metadata.changed;
         entry.metadata = found.metadata.clone();
-        entry.metadata.attributes = if attributes_hold { attributes } else { found.attributes().unwrap_or(attributes) };
+        entry.metadata.attributes = if attributes_hold { attributes } else { found.attributes().values };
         if let EntryKind::File { link, .. } = &mut entry.kind {
             *link = found.link();
         }
@@ -129,16 +128,17 @@ fn carry_content(content: &Content, repository: &Repository, writer: &Writer<'_>
         }
         Content::List { blob } => {
             let mut lists = vec![*blob];
-            while let Some(list) = lists.pop() {
-                if !writer.carry(BlobKind::Tree, &list)? {
+            while let Some(id) = lists.pop() {
+                if !writer.carry(BlobKind::Tree, &id)? {
                     return Ok(false);
                 }
-                let (below, extents) = ListReader::level(repository, &list)?;
-                lists.extend(below);
-                for extent in extents {
-                    if let Extent::Chunk { blob, .. } = extent
-                        && !writer.carry(BlobKind::Data, &blob)?
-                    {
+                let list = List::parse(&repository.load(&id)?).map_err(|malformed| malformed.of(&id))?;
+                if list.height > 0 {
+                    lists.extend(list.table().iter());
+                    continue;
+                }
+                for chunk in list.table().iter() {
+                    if !writer.carry(BlobKind::Data, &chunk)? {
                         return Ok(false);
                     }
                 }

@@ -10,10 +10,10 @@ use super::change::Known;
 use super::large::{self, ChunkJob};
 use super::queue::{Made, Outcome};
 use crate::chunker::Chunker;
-use crate::format::tree::Content;
+use crate::format::tree::{Content, EntryKind};
 use crate::repository::{Scratch, Writer};
-use crate::source::{Found, SourceError};
-use crate::words::{BlobKind, Progress, Result};
+use crate::source::Found;
+use crate::words::{BlobId, BlobKind, Progress, Result};
 
 /// Files up to this length share slabs.
 pub(super) const SMALL_BYTES: u64 = 128 << 10;
@@ -78,6 +78,8 @@ pub(super) struct Workers<'a, 'r> {
     pub(super) chunker: &'a Chunker,
     pub(super) progress: &'a dyn Progress,
     pub(super) bytes_read: AtomicU64,
+    /// Files that changed while they were read, or lost some of their attributes.
+    pub(super) changed: AtomicU64,
     pub(super) chunks: (Sender<ChunkJob>, Receiver<ChunkJob>),
 }
 
@@ -85,7 +87,7 @@ impl Workers<'_, '_> {
     /// Works until there is no more to come.
     pub(super) fn run(&self, jobs: &Receiver<Job>) {
         let mut scratch = Scratch::new();
-        let mut slab = Vec::new();
+        let mut slab = Slab::default();
         loop {
             // Chunks first: a large file is waiting for them, and they hold memory.
             select_biased! {
@@ -98,10 +100,10 @@ impl Workers<'_, '_> {
         }
     }
 
-    fn job(&self, job: Job, scratch: &mut Scratch, slab: &mut Vec<u8>) {
+    fn job(&self, job: Job, scratch: &mut Scratch, slab: &mut Slab) {
         match job {
             Job::Slab(files, outcome) => outcome.set(self.slab(files, scratch, slab)),
-            Job::File(found, outcome) => outcome.set(self.file(*found, scratch).map(|made| vec![made])),
+            Job::File(found, outcome) => outcome.set(large::read(self, *found, scratch).map(|made| vec![made])),
         }
     }
 
@@ -111,71 +113,65 @@ impl Workers<'_, '_> {
         self.progress.done(0, bytes);
     }
 
-    fn slab(&self, files: Vec<Small>, scratch: &mut Scratch, slab: &mut Vec<u8>) -> Result<Vec<Made>> {
+    fn slab(&self, files: Vec<Small>, scratch: &mut Scratch, slab: &mut Slab) -> Result<Vec<Made>> {
+        let Slab { bytes: slab, file } = slab;
         slab.clear();
         let mut made = Vec::with_capacity(files.len());
-        let mut places: Vec<(usize, u32)> = Vec::with_capacity(files.len());
+        // Files whose content goes into this slab, whose id is known only when it is complete.
+        let mut here: Vec<usize> = Vec::with_capacity(files.len());
         let mut known_here: HashMap<[u8; 32], u32> = HashMap::new();
-        for Small { found, known } in files {
-            let start = slab.len();
-            let read = found.open().and_then(|mut file| {
-                let length = file.read_all(slab)?;
-                Ok((length, file.attributes()?, file.changed()?))
+        for Small { mut found, known } in files {
+            let read = found.open().and_then(|open| {
+                open.read_all(file, SLAB_BYTES_MAX as usize + 1)?;
+                Ok((open.attributes(), open.has_changed()?))
             });
             let (attributes, changed) = match read {
-                Ok((_, attributes, changed)) => (attributes, changed),
+                Ok(read) => read,
                 Err(error) => {
-                    slab.truncate(start);
-                    made.push(failure(&error));
+                    made.push(failure(&found, &error));
                     continue;
                 }
             };
-            let length = slab.len() - start;
-            self.read(length as u64);
-            if length as u64 > SLAB_BYTES_MAX {
+            if file.len() as u64 > SLAB_BYTES_MAX {
                 // It has grown since it was listed.
-                slab.truncate(start);
-                made.push(self.file(found, scratch)?);
+                made.push(large::read(self, found, scratch)?);
                 continue;
             }
-            if changed {
-                self.progress.note(&format!("{} changed while it was read", String::from_utf8_lossy(&found.path)));
-            }
-            let mut found = found;
-            found.metadata.attributes = attributes;
-            found.set_size(length as u64);
-            let content = if length == 0 {
+            self.read(file.len() as u64);
+            self.remark(&found, changed, attributes.failure.as_ref());
+            found.metadata.attributes = attributes.values;
+            let size = file.len() as u64;
+            let content = if size == 0 {
                 Content::Empty
             } else {
-                let hash = self.writer.file_hash(&slab[start..]);
+                let hash = self.writer.file_hash(file);
                 let check = std::array::from_fn(|i| hash[i]);
                 match known {
                     // Touched, but not changed: what the parent has will do.
                     Some(known)
                         if known.check == check
-                            && known.size == length as u64
+                            && known.size == size
                             && self.writer.carry(BlobKind::Data, &known.blob)? =>
                     {
-                        slab.truncate(start);
                         Content::Slab { blob: known.blob, offset: known.offset, check }
                     }
                     _ => {
-                        let offset = *known_here.entry(hash).or_insert(start as u32);
-                        if offset != start as u32 {
-                            slab.truncate(start);
-                        }
-                        places.push((made.len(), offset));
-                        Content::Slab { blob: crate::words::BlobId([0; 32]), offset, check }
+                        let offset = *known_here.entry(hash).or_insert_with(|| {
+                            slab.extend_from_slice(file);
+                            (slab.len() - file.len()) as u32
+                        });
+                        here.push(made.len());
+                        Content::Slab { blob: BlobId([0; 32]), offset, check }
                     }
                 }
             };
-            made.push(Made::Entry(Box::new(found.into_entry(content))));
+            made.push(entry(found, size, content));
         }
-        if !places.is_empty() {
+        if !here.is_empty() {
             let id = self.writer.save(BlobKind::Data, slab, scratch)?;
-            for (place, _) in places {
+            for place in here {
                 if let Made::Entry(entry) = &mut made[place]
-                    && let crate::format::tree::EntryKind::File { content: Content::Slab { blob, .. }, .. } = &mut entry.kind
+                    && let EntryKind::File { content: Content::Slab { blob, .. }, .. } = &mut entry.kind
                 {
                     *blob = id;
                 }
@@ -184,12 +180,40 @@ impl Workers<'_, '_> {
         Ok(made)
     }
 
-    fn file(&self, found: Found, scratch: &mut Scratch) -> Result<Made> {
-        large::read(self, found, scratch)
+    /// Tells of what a person should know about a file that was read.
+    pub(super) fn remark(&self, found: &Found, changed: bool, attributes: Option<&std::io::Error>) {
+        let path = || String::from_utf8_lossy(&found.path).into_owned();
+        if changed {
+            self.changed.fetch_add(1, Ordering::Relaxed);
+            self.progress.note(&format!("{} changed while it was read", path()));
+        }
+        if let Some(error) = attributes {
+            self.changed.fetch_add(1, Ordering::Relaxed);
+            self.progress.note(&format!("Some attributes of {} could not be read: {error}", path()));
+        }
     }
 }
 
+/// Buffers of a worker.
+#[derive(Default)]
+struct Slab {
+    bytes: Vec<u8>,
+    file: Vec<u8>,
+}
+
+/// The entry of a file of which `size` bytes were read.
+pub(super) fn entry(found: Found, size: u64, content: Content) -> Made {
+    let mut entry = found.into_entry(content);
+    if let EntryKind::File { size: stored, .. } = &mut entry.kind {
+        *stored = size;
+    }
+    Made::Entry(Box::new(entry))
+}
+
 /// What becomes of an item that could not be read.
-pub(super) fn failure(error: &SourceError) -> Made {
-    if error.vanished() { Made::Vanished } else { Made::Failed(error.path.clone(), error.to_string()) }
+pub(super) fn failure(found: &Found, error: &std::io::Error) -> Made {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return Made::Vanished;
+    }
+    Made::Failed(found.path.clone(), format!("Could not read {}: {error}", String::from_utf8_lossy(&found.path)))
 }

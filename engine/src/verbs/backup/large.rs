@@ -6,15 +6,13 @@ use std::sync::{Arc, Condvar, Mutex};
 use crossbeam_channel::TrySendError;
 
 use super::cutting::{DEVICE_BYTES, Style, style_of};
-use super::jobs::{SMALL_BYTES, Workers, failure};
+use super::jobs::{SMALL_BYTES, Workers, entry, failure};
 use super::queue::Made;
-use crate::format::tree::{Content, Extent, ListWriter, TreeSink};
+use crate::format::tree::{Content, ContentWriter, Extent, TreeSink};
 use crate::repository::{Scratch, Writer};
-use crate::source::{Found, FoundKind, OpenFile, SourceError};
+use crate::source::{Found, FoundKind, OpenFile};
 use crate::words::{BlobId, BlobKind, Error, Result};
 
-/// Files with more chunks than this keep them in lists of their own.
-const EXTENTS_MAX: usize = 1024;
 /// Bytes that are read at once.
 const READ_BYTES: usize = 1 << 20;
 /// Bytes beyond the longest chunk that are gathered before cutting.
@@ -65,9 +63,8 @@ pub(super) struct ChunkStream<'a, 'w, 'r> {
     expected: u64,
     buffer: Vec<u8>,
     under_way: VecDeque<(u32, Arc<ChunkSlot>)>,
-    extents: Vec<Extent>,
-    lists: Option<ListWriter>,
-    length: u64,
+    hole: u64,
+    content: ContentWriter,
 }
 
 impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
@@ -80,9 +77,8 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
             expected,
             buffer: Vec::new(),
             under_way: VecDeque::new(),
-            extents: Vec::new(),
-            lists: None,
-            length: 0,
+            hole: 0,
+            content: ContentWriter::new(),
         }
     }
 
@@ -110,7 +106,7 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
     fn cut(&mut self, last: bool, scratch: &mut Scratch) -> Result<()> {
         let style = *self.style.get_or_insert_with(|| style_of(&self.name, self.expected, &self.buffer));
         // A cut by content needs the longest chunk in sight, and every byte should be looked at once.
-        let most = self.workers.chunker.max();
+        let most = self.workers.chunker.size_max();
         if style == Style::Content && !last && self.buffer.len() < most + LOOK_AHEAD {
             return Ok(());
         }
@@ -179,22 +175,16 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
         Ok(())
     }
 
+    /// Takes the next extent; holes beside each other become one.
     fn push(&mut self, extent: Extent, scratch: &mut Scratch) -> Result<()> {
-        self.length += match extent {
-            Extent::Hole { length } => length,
-            Extent::Chunk { length, .. } => u64::from(length),
-        };
-        if let (Extent::Hole { length }, Some(Extent::Hole { length: before })) = (extent, self.extents.last_mut()) {
-            *before += length;
-            return Ok(());
-        }
-        self.extents.push(extent);
-        if self.extents.len() > EXTENTS_MAX {
-            let lists = self.lists.get_or_insert_with(ListWriter::new);
-            let mut sink = Sink { writer: self.workers.writer, scratch };
-            // The last one stays: a hole may still grow.
-            for extent in self.extents.drain(..EXTENTS_MAX) {
-                lists.push(extent, &mut sink)?;
+        let mut sink = Sink { writer: self.workers.writer, scratch };
+        match extent {
+            Extent::Hole { length } => self.hole += length,
+            Extent::Chunk { .. } => {
+                if self.hole > 0 {
+                    self.content.push(Extent::Hole { length: std::mem::take(&mut self.hole) }, &mut sink)?;
+                }
+                self.content.push(extent, &mut sink)?;
             }
         }
         Ok(())
@@ -204,64 +194,48 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
     pub(super) fn finish(mut self, scratch: &mut Scratch) -> Result<(u64, Content)> {
         self.cut(true, scratch)?;
         self.settle(0, scratch)?;
-        let content = match self.lists {
-            Some(mut lists) => {
-                let mut sink = Sink { writer: self.workers.writer, scratch };
-                for extent in self.extents.drain(..) {
-                    lists.push(extent, &mut sink)?;
-                }
-                Content::List { blob: lists.finish(&mut sink)? }
-            }
-            None if self.extents.iter().all(|extent| matches!(extent, Extent::Hole { .. })) => Content::Empty,
-            None => Content::Chunks(self.extents),
-        };
-        Ok((self.length, content))
+        let mut sink = Sink { writer: self.workers.writer, scratch };
+        if self.hole > 0 {
+            self.content.push(Extent::Hole { length: self.hole }, &mut sink)?;
+        }
+        let size = self.content.size();
+        Ok((size, self.content.finish(&mut sink)?))
     }
 }
 
 /// Reads a file in chunks.
 pub(super) fn read(workers: &Workers<'_, '_>, mut found: Found, scratch: &mut Scratch) -> Result<Made> {
-    let mut file = match found.open() {
+    let file = match found.open() {
         Ok(file) => file,
-        Err(error) => return Ok(failure(&error)),
+        Err(error) => return Ok(failure(&found, &error)),
     };
+    file.advise_sequential();
     let device = matches!(found.kind, FoundKind::File { from_device: true, .. });
     let style = device.then_some(Style::Fixed(DEVICE_BYTES));
-    let mut stream = ChunkStream::new(workers, found.name(), found.size(), style);
-    match fill(workers, &mut file, &mut stream, scratch)? {
-        Ok(()) => {}
-        Err(error) => return Ok(failure(&error)),
+    let mut stream = ChunkStream::new(workers, found.name(), file.size(), style);
+    if let Err(error) = fill(workers, &file, &mut stream, scratch)? {
+        return Ok(failure(&found, &error));
     }
-    let (length, content) = stream.finish(scratch)?;
-    let after = file.attributes().and_then(|attributes| Ok((attributes, file.changed()?)));
-    match after {
-        Ok((attributes, changed)) => {
-            if changed {
-                let path = String::from_utf8_lossy(&found.path);
-                workers.progress.note(&format!("{path} changed while it was read"));
-            }
-            found.metadata.attributes = attributes;
-        }
-        Err(error) => return Ok(failure(&error)),
-    }
-    found.set_size(length);
-    Ok(Made::Entry(Box::new(found.into_entry(content))))
+    let (size, content) = stream.finish(scratch)?;
+    let attributes = file.attributes();
+    workers.remark(&found, file.has_changed().unwrap_or(false), attributes.failure.as_ref());
+    found.metadata.attributes = attributes.values;
+    Ok(entry(found, size, content))
 }
 
-type Filled = std::result::Result<(), SourceError>;
-
+/// Reads all data of the file into the stream. The outer error ends the backup, the inner one this file.
 fn fill(
     workers: &Workers<'_, '_>,
-    file: &mut OpenFile,
+    file: &OpenFile,
     stream: &mut ChunkStream<'_, '_, '_>,
     scratch: &mut Scratch,
-) -> Result<Filled> {
-    let extents = match file.data_extents() {
-        Ok(extents) => extents,
-        Err(error) => return Ok(Err(error)),
-    };
+) -> Result<std::io::Result<()>> {
     let mut at = 0;
-    for data in extents.data {
+    for data in file.data_extents() {
+        let data = match data {
+            Ok(data) => data,
+            Err(error) => return Ok(Err(error)),
+        };
         if data.start > at {
             stream.hole(data.start - at, scratch)?;
         }
@@ -269,21 +243,21 @@ fn fill(
         while at < data.end {
             let room = stream.room();
             let most = room.len().min(usize::try_from(data.end - at).unwrap_or(usize::MAX));
-            let read = match file.read_at(at, &mut room[..most]) {
+            let read = match file.read_at(&mut room[..most], at) {
                 Ok(read) => read,
                 Err(error) => return Ok(Err(error)),
             };
             stream.filled(read, scratch)?;
             workers.read(read as u64);
             at += read as u64;
-            if read == 0 {
+            if read < most {
                 // The file has become shorter; what is there now is all there is.
                 return Ok(Ok(()));
             }
         }
     }
-    if extents.size > at {
-        stream.hole(extents.size - at, scratch)?;
+    if file.size() > at {
+        stream.hole(file.size() - at, scratch)?;
     }
     Ok(Ok(()))
 }

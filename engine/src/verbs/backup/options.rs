@@ -1,31 +1,23 @@
 //! What a backup is told, and what it reports.
 
-use std::io::Read;
 use std::path::PathBuf;
 
 use crate::crypto::Secret;
 use crate::format::snapshot::Counts;
 use crate::repository::writer::{Machine, Written};
-use crate::source::SourceOptions;
-use crate::words::{BlobId, Result, SessionId, Timestamp};
+use crate::source::{SourceOptions, StreamSource};
+use crate::words::{BlobId, SessionId, Timestamp};
 
 /// What is backed up.
 pub enum Input {
-    /// Files and folders; relative ones start from `here`.
-    Paths {
-        /// The sources, as a person gave them.
-        paths: Vec<PathBuf>,
-        /// The folder that relative ones start from, absolute.
-        here: PathBuf,
-    },
+    /// Files and folders, as a person gave them; relative ones start from the options' `source.here`, which is absolute.
+    Paths(Vec<PathBuf>),
     /// A stream, stored as one file.
     Stream {
         /// The file's path in the snapshot.
         name: Vec<u8>,
-        /// The bytes.
-        reader: Box<dyn Read + Send>,
-        /// Called when the stream has ended: whether what it gave is whole (a command's exit code).
-        finish: Box<dyn FnOnce() -> Result<()> + Send>,
+        /// The bytes, and who says whether they were all.
+        source: StreamSource,
     },
 }
 

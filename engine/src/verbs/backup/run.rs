@@ -21,7 +21,7 @@ use crate::format::snapshot::{RootId, Snapshot};
 use crate::format::tree::{Content, Entry, EntryKind, TreeWriter};
 use crate::repository::writer::WriterOptions;
 use crate::repository::{Repository, Scratch, SnapshotFilter, Writer};
-use crate::source::{Found, FoundKind, Walk};
+use crate::source::{Found, FoundKind, StreamSource, Walk};
 use crate::words::{BlobId, Error, Progress, Result, Timestamp};
 
 /// Entries between the walk and the tree at most: what workers may be behind.
@@ -44,7 +44,7 @@ pub fn backup(
 ) -> Result<BackupReport> {
     for attempt in 1.. {
         match Run::new(repository, &input, options, progress)?.run(&mut input) {
-            Err(Error::Fenced { session }) if attempt < ATTEMPTS && matches!(input, Input::Paths { .. }) => {
+            Err(Error::Fenced { session }) if attempt < ATTEMPTS && matches!(input, Input::Paths(_)) => {
                 progress.note(&format!("Maintenance ended session {session} before it could commit; starting again with what it stored"));
             }
             other => return other,
@@ -92,8 +92,8 @@ impl<'r, 'o> Run<'r, 'o> {
         progress: &'o dyn Progress,
     ) -> Result<Self> {
         let paths = match input {
-            Input::Paths { paths, here } => {
-                let absolute = paths.iter().map(|path| here.join(path));
+            Input::Paths(paths) => {
+                let absolute = paths.iter().map(|path| options.source.here.join(path));
                 absolute.map(|path| tidy(path.as_os_str().as_bytes())).collect()
             }
             Input::Stream { name, .. } => vec![name.clone()],
@@ -274,6 +274,7 @@ impl<'r, 'o> Run<'r, 'o> {
             chunker: &chunker,
             progress: self.progress,
             bytes_read: AtomicU64::new(0),
+            changed: AtomicU64::new(0),
             chunks: bounded(count * 2),
         };
         let parent_root = parent.as_ref().map(|parent| parent.root);
@@ -297,17 +298,18 @@ impl<'r, 'o> Run<'r, 'o> {
                 advanced: (writer.view().generation.number, Instant::now()),
             };
             match input {
-                Input::Paths { paths, here } => feed.walk(paths, here)?,
-                Input::Stream { name, reader, .. } => feed.stream(&workers, name, reader.as_mut())?,
+                Input::Paths(paths) => feed.walk(paths)?,
+                Input::Stream { name, source } => feed.stream(&workers, name, source.reader.as_mut())?,
             }
             feed.drain(0)?;
             let Feed { mut scratch, .. } = feed;
             tree.finish(&mut Sink { writer, scratch: &mut scratch })
         })?;
-        if let Input::Stream { finish, .. } = input {
-            let finish = std::mem::replace(finish, Box::new(|| Ok(())));
-            finish()?;
+        if let Input::Stream { source, .. } = input {
+            // Only a command that ended well has said everything.
+            std::mem::replace(source, StreamSource::of_reader(std::io::empty())).completion.finish()?;
         }
+        self.report.counts.errors += workers.changed.load(Ordering::Relaxed);
         self.report.counts.bytes_read = workers.bytes_read.load(Ordering::Relaxed);
         Ok((root.id, parent_root))
     }
@@ -321,8 +323,8 @@ impl<'r, 'o> Run<'r, 'o> {
     }
 
     fn dry_run(mut self, input: &Input) -> Result<BackupReport> {
-        if let Input::Paths { paths, here } = input {
-            for batch in &mut Walk::new(paths, here, &self.options.source)? {
+        if let Input::Paths(paths) = input {
+            for batch in &mut Walk::new(paths, self.options.source.clone())? {
                 for found in batch {
                     match found {
                         Ok(found) => count(&mut self.report, &found.into_entry(Content::Empty)),
@@ -377,9 +379,9 @@ struct Feed<'f, 'w, 'r, 'o, 'p> {
 }
 
 impl Feed<'_, '_, '_, '_, '_> {
-    fn walk(&mut self, paths: &[std::path::PathBuf], here: &std::path::Path) -> Result<()> {
+    fn walk(&mut self, paths: &[std::path::PathBuf]) -> Result<()> {
         self.run.progress.stage("Reading");
-        let mut walk = Walk::new(paths, here, &self.run.options.source)?;
+        let mut walk = Walk::new(paths, self.run.options.source.clone())?;
         for batch in &mut walk {
             for found in batch {
                 match found {
@@ -417,10 +419,7 @@ impl Feed<'_, '_, '_, '_, '_> {
 
     fn found(&mut self, mut found: Found) -> Result<()> {
         if !matches!(found.kind, FoundKind::File { .. }) {
-            match self.attributes_of(&found) {
-                Ok(attributes) => found.metadata.attributes = attributes,
-                Err(error) => self.run.failed(&found.path, error.to_string()),
-            }
+            found.metadata.attributes = self.attributes_of(&found);
             self.queue.push(Item::Ready(Box::new(found.into_entry(Content::Empty))));
             return Ok(());
         }
@@ -460,18 +459,20 @@ impl Feed<'_, '_, '_, '_, '_> {
     }
 
     /// Attributes of what is no file: those of the parent when nothing about the inode has changed.
-    fn attributes_of(
-        &mut self,
-        found: &Found,
-    ) -> std::result::Result<Vec<(Vec<u8>, Vec<u8>)>, crate::source::SourceError> {
+    fn attributes_of(&mut self, found: &Found) -> Vec<(Vec<u8>, Vec<u8>)> {
         if let Some(parent) = &mut self.parent
             && let (Some(before), _) = parent.find(&found.path)
             && before.metadata.changed == found.metadata.changed
             && before.metadata.inode == found.metadata.inode
         {
-            return Ok(before.metadata.attributes.clone());
+            return before.metadata.attributes.clone();
         }
-        found.attributes()
+        let attributes = found.attributes();
+        if let Some(error) = attributes.failure.filter(|error| error.kind() != std::io::ErrorKind::NotFound) {
+            let path = String::from_utf8_lossy(&found.path);
+            self.run.failed(&found.path, format!("Some attributes of {path} could not be read: {error}"));
+        }
+        attributes.values
     }
 
     fn send_slab(&mut self) -> Result<()> {
@@ -523,11 +524,14 @@ impl Feed<'_, '_, '_, '_, '_> {
             return Ok(());
         };
         let mut found = found;
-        found.set_size(size);
         found.metadata.attributes = attributes;
         self.run.report.counts.files_unmodified += 1;
         self.run.progress.done(1, 0);
-        self.write(found.into_entry(content))
+        let mut entry = found.into_entry(content);
+        if let EntryKind::File { size: stored, .. } = &mut entry.kind {
+            *stored = size;
+        }
+        self.write(entry)
     }
 
     fn write(&mut self, entry: Entry) -> Result<()> {
