@@ -13,6 +13,7 @@ pub mod object;
 pub mod open;
 pub mod pack;
 pub mod references;
+pub mod segment;
 pub mod snapshot;
 pub mod tree;
 

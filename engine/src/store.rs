@@ -14,6 +14,8 @@
 //! - [`probe`]: does this store do what the protocol needs?
 //! - [`cache`]: a folder of objects that were read before
 
+pub mod cache;
+pub mod probe;
 pub mod backend;
 pub mod faulty;
 pub mod location;
