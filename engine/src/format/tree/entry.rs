@@ -1,5 +1,6 @@
 //! One entry of a snapshot: a path, what is there, and its metadata, as plain values.
 
+pub use super::path::compare as compare_paths;
 use crate::words::{BlobId, Timestamp};
 
 /// A path and what is there. Paths are raw bytes, names joined by `/`, with no leading `/`; no bytes means the root itself.
@@ -138,11 +139,4 @@ impl Entry {
             0
         }
     }
-}
-
-/// Compares two paths component by component, bytewise: a folder sorts right before what is in it.
-pub fn compare_paths(left: &[u8], right: &[u8]) -> std::cmp::Ordering {
-    // The separator sorts below every byte that a name can hold, so that `a/b` comes before `a.b`.
-    let rank = |byte: &u8| if *byte == b'/' { 0 } else { u16::from(*byte) + 1 };
-    left.iter().map(rank).cmp(right.iter().map(rank))
 }
