@@ -200,7 +200,14 @@ impl End {
             external_references: false,
         };
         let (header, maintenance, snapshot) = (Vec::new(), Vec::new(), Vec::new());
-        Self { outcome: Outcome::Abort, nonce: [0; 16], index, header, maintenance, snapshot }
+        Self {
+            outcome: Outcome::Abort,
+            nonce: [0; 16],
+            index,
+            header,
+            maintenance,
+            snapshot,
+        }
     }
 
     /// Whether it holds a snapshot.

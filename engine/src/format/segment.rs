@@ -71,21 +71,23 @@ impl SegmentBuilder {
     pub fn add(&mut self, info: PackInfo, table: &[TableEntry]) {
         let pack = self.packs.len() as u32;
         self.packs.push(info);
-        self.entries.extend(table.iter().enumerate().map(|(ordinal, entry)| SegmentEntry {
-            prefix: entry.id.prefix(),
-            pack,
-            offset: entry.offset,
-            length: entry.length,
-            ordinal: ordinal as u16,
-            kind: entry.kind,
-        }));
+        self.entries
+            .extend(table.iter().enumerate().map(|(ordinal, entry)| SegmentEntry {
+                prefix: entry.id.prefix(),
+                pack,
+                offset: entry.offset,
+                length: entry.length,
+                ordinal: ordinal as u16,
+                kind: entry.kind,
+            }));
     }
 
     /// Adds a pack by entries of another segment.
     pub fn add_entries(&mut self, info: PackInfo, entries: &[SegmentEntry]) {
         let pack = self.packs.len() as u32;
         self.packs.push(info);
-        self.entries.extend(entries.iter().map(|entry| SegmentEntry { pack, ..*entry }));
+        self.entries
+            .extend(entries.iter().map(|entry| SegmentEntry { pack, ..*entry }));
     }
 
     /// How many blobs it has.
@@ -100,12 +102,18 @@ impl SegmentBuilder {
 
     /// How many bytes [`SegmentBuilder::finish`] will give.
     pub fn encoded_length(&self) -> usize {
-        8 + self.packs.iter().map(|pack| 74 + 16 * pack.key_sessions.len()).sum::<usize>() + self.entries.len() * ENTRY
+        8 + self
+            .packs
+            .iter()
+            .map(|pack| 74 + 16 * pack.key_sessions.len())
+            .sum::<usize>()
+            + self.entries.len() * ENTRY
     }
 
     /// The plaintext of FORMAT.md, 8.
     pub fn finish(mut self) -> Vec<u8> {
-        self.entries.sort_unstable_by_key(|entry| (entry.prefix, entry.pack, entry.ordinal));
+        self.entries
+            .sort_unstable_by_key(|entry| (entry.prefix, entry.pack, entry.ordinal));
         let mut bytes = Vec::with_capacity(self.encoded_length());
         bytes.extend_from_slice(&(self.packs.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
@@ -118,7 +126,9 @@ impl SegmentBuilder {
             }
             bytes.extend_from_slice(&pack.hash);
             bytes.extend_from_slice(&(pack.key_sessions.len() as u16).to_le_bytes());
-            pack.key_sessions.iter().for_each(|session| bytes.extend_from_slice(&session.0));
+            pack.key_sessions
+                .iter()
+                .for_each(|session| bytes.extend_from_slice(&session.0));
         }
         for entry in &self.entries {
             bytes.extend_from_slice(&entry.prefix);
@@ -146,13 +156,28 @@ impl Segment {
         let (packs, entries) = (fields.u32()? as usize, fields.u32()? as usize);
         let mut segment = Self::default();
         for _ in 0..packs {
-            let name = PackName { session: SessionId(fields.array()?), number: fields.u32()? };
+            let name = PackName {
+                session: SessionId(fields.array()?),
+                number: fields.u32()?,
+            };
             let [contents, _, _, _] = fields.array()?;
-            let (size, blobs, table_offset, table_length) = (fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?);
+            let (size, blobs, table_offset, table_length) =
+                (fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?);
             let hash = fields.array()?;
             let keys = fields.u16()?;
-            let key_sessions = (0..keys).map(|_| fields.array().map(SessionId)).collect::<Option<Vec<_>>>()?;
-            segment.packs.push(PackInfo { name, contents, size, blobs, table_offset, table_length, hash, key_sessions });
+            let key_sessions = (0..keys)
+                .map(|_| fields.array().map(SessionId))
+                .collect::<Option<Vec<_>>>()?;
+            segment.packs.push(PackInfo {
+                name,
+                contents,
+                size,
+                blobs,
+                table_offset,
+                table_length,
+                hash,
+                key_sessions,
+            });
         }
         if fields.rest().len() != entries.checked_mul(ENTRY)? {
             return None;
@@ -187,7 +212,10 @@ mod tests {
     #[test]
     fn a_segment_comes_back_and_a_cut_one_does_not() {
         let info = PackInfo {
-            name: PackName { session: SessionId([1; 16]), number: 2 },
+            name: PackName {
+                session: SessionId([1; 16]),
+                number: 2,
+            },
             contents: 3,
             size: 1000,
             blobs: 2,
