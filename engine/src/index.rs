@@ -10,8 +10,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::RwLock;
 
-pub use crate::format::segment::{PackInfo, SegmentEntry};
 use crate::format::segment::Segment;
+pub use crate::format::segment::{PackInfo, SegmentEntry};
 use crate::words::{BlobId, BlobKind, Error, PackName, Result};
 
 /// Where a blob is.
@@ -46,7 +46,10 @@ pub struct Index {
 impl Index {
     /// An empty index that may keep merged runs in a folder.
     pub fn new(cache_folder: Option<&Path>) -> Self {
-        Self { cache_folder: cache_folder.map(Path::to_owned), ..Self::default() }
+        Self {
+            cache_folder: cache_folder.map(Path::to_owned),
+            ..Self::default()
+        }
     }
 
     /// Adds the plaintext of the segment called `name`.
@@ -72,7 +75,9 @@ impl Index {
         while let [.., before, last] = self.runs.as_slice()
             && before.len() < 2 * last.len()
         {
-            let (Some(last), Some(before)) = (self.runs.pop(), self.runs.pop()) else { break };
+            let (Some(last), Some(before)) = (self.runs.pop(), self.runs.pop()) else {
+                break;
+            };
             self.runs.push(merged(before, last));
         }
         Ok(())
@@ -123,7 +128,11 @@ impl Index {
 
     /// The packs that are not excluded.
     pub fn packs(&self) -> impl Iterator<Item = &PackInfo> {
-        self.packs.iter().enumerate().filter(|(number, _)| !self.is_excluded(*number as u32)).map(|(_, pack)| pack)
+        self.packs
+            .iter()
+            .enumerate()
+            .filter(|(number, _)| !self.is_excluded(*number as u32))
+            .map(|(_, pack)| pack)
     }
 
     /// A pack by its name, unless it is excluded.
@@ -134,8 +143,17 @@ impl Index {
 
     /// Shows every entry of packs that are not excluded, in no particular order.
     pub fn for_each(&self, mut see: impl FnMut(&Place, &[u8; 16])) {
-        let excluded = self.excluded.read().map(|excluded| excluded.clone()).unwrap_or_default();
-        for entry in self.runs.iter().flatten().filter(|entry| !excluded.contains(&entry.pack)) {
+        let excluded = self
+            .excluded
+            .read()
+            .map(|excluded| excluded.clone())
+            .unwrap_or_default();
+        for entry in self
+            .runs
+            .iter()
+            .flatten()
+            .filter(|entry| !excluded.contains(&entry.pack))
+        {
             see(&self.place(entry), &entry.prefix);
         }
     }
@@ -145,8 +163,10 @@ impl Index {
     /// # Errors
     /// None with runs in memory.
     pub fn by_pack(&self, packs: &[PackInfo]) -> Result<impl Iterator<Item = Result<(PackInfo, Vec<SegmentEntry>)>>> {
-        let mut entries: HashMap<u32, Vec<SegmentEntry>> =
-            packs.iter().filter_map(|pack| Some((*self.numbers.get(&pack.name)?, Vec::new()))).collect();
+        let mut entries: HashMap<u32, Vec<SegmentEntry>> = packs
+            .iter()
+            .filter_map(|pack| Some((*self.numbers.get(&pack.name)?, Vec::new())))
+            .collect();
         for entry in self.runs.iter().flatten() {
             if let Some(mine) = entries.get_mut(&entry.pack) {
                 mine.push(*entry);

@@ -32,7 +32,11 @@ impl SealedPack {
     pub fn info(&self) -> PackInfo {
         PackInfo {
             name: self.name,
-            contents: self.table.entries.iter().fold(0, |bits, entry| bits | 1 << entry.kind as u8),
+            contents: self
+                .table
+                .entries
+                .iter()
+                .fold(0, |bits, entry| bits | 1 << entry.kind as u8),
             size: self.object.len() as u32,
             blobs: self.footer.blobs,
             table_offset: self.footer.table_offset as u32,
@@ -48,12 +52,21 @@ impl OpenPack {
     pub fn new(repository: RepositoryId, name: PackName, capacity: usize) -> Self {
         let mut object = pack::start(repository, name);
         object.reserve(capacity);
-        Self { name, repository, object, table: Table::default() }
+        Self {
+            name,
+            repository,
+            object,
+            table: Table::default(),
+        }
     }
 
     /// Appends a sealed blob whose key belongs to `key_session`. Gives its ordinal.
     pub fn append(&mut self, id: BlobId, kind: BlobKind, plaintext: u32, key_session: SessionId, sealed: &[u8]) -> u16 {
-        let known = self.table.key_sessions.iter().position(|session| *session == key_session);
+        let known = self
+            .table
+            .key_sessions
+            .iter()
+            .position(|session| *session == key_session);
         let key = known.unwrap_or_else(|| {
             self.table.key_sessions.push(key_session);
             self.table.key_sessions.len() - 1
@@ -105,6 +118,11 @@ impl OpenPack {
     /// Closes the pack.
     pub fn seal(self, padding: bool, index: &Secret) -> SealedPack {
         let (object, footer) = pack::finish(self.object, self.repository, self.name, &self.table, padding, index);
-        SealedPack { name: self.name, object: object.into(), table: self.table, footer }
+        SealedPack {
+            name: self.name,
+            object: object.into(),
+            table: self.table,
+            footer,
+        }
     }
 }

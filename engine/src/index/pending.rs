@@ -17,7 +17,9 @@ pub struct Pending {
 impl Pending {
     /// An empty set that may keep what grows large in a folder.
     pub fn new(_cache_folder: Option<&Path>) -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+        }
     }
 
     /// Adds a blob; true for whoever was first.
@@ -38,6 +40,8 @@ impl Pending {
 
     fn shard(&self, id: &BlobId) -> Result<std::sync::MutexGuard<'_, HashSet<([u8; 16], BlobKind)>>> {
         let shard = &self.shards[usize::from(id.0[31]) % SHARDS];
-        shard.lock().map_err(|_| Error::Internal("a thread of the session died".into()))
+        shard
+            .lock()
+            .map_err(|_| Error::Internal("a thread of the session died".into()))
     }
 }

@@ -19,7 +19,9 @@ impl Cache {
     /// [`Error::Io`].
     pub fn open(folder: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(|error| Error::io("make", folder, error))?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self {
+            folder: folder.to_owned(),
+        })
     }
 
     fn path(&self, name: &str) -> PathBuf {
