@@ -16,8 +16,8 @@ use crate::format::config::{self, Config, Cutting};
 use crate::format::envelope::Access;
 use crate::format::keys::{Keys, Role};
 use crate::format::pack::Table;
-use crate::store::cache::Cache;
 use crate::store::Store;
+use crate::store::cache::Cache;
 use crate::words::id::random_bytes;
 use crate::words::{BlobId, BlobKind, Error, PackName, RepositoryId, Result, SessionId, Timestamp};
 
@@ -112,7 +112,11 @@ impl Repository {
         };
         let object = config.to_object()?;
         match store.get(config::NAME) {
-            Ok(_) => return Err(Error::RepositoryExists { location: store.location().to_string() }),
+            Ok(_) => {
+                return Err(Error::RepositoryExists {
+                    location: store.location().to_string(),
+                });
+            }
             Err(Error::Missing { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -123,7 +127,10 @@ impl Repository {
             Some((passphrase, cost)) => (slots::passphrase_slot(&config, &root, &keys, passphrase, *cost)?, None),
             None => {
                 let key = slots::new_holder_key(&config);
-                (slots::recipient_slot(&config, &root, &keys, key.pair.public(), 0)?, Some(key))
+                (
+                    slots::recipient_slot(&config, &root, &keys, key.pair.public(), 0)?,
+                    Some(key),
+                )
             }
         };
         store.put(&slot.0, slot.1.to_object()?.into())?;
@@ -131,7 +138,9 @@ impl Repository {
             crate::store::Created::Done => {}
             crate::store::Created::Exists(_) => {
                 store.delete(&[slot.0])?;
-                return Err(Error::RepositoryExists { location: store.location().to_string() });
+                return Err(Error::RepositoryExists {
+                    location: store.location().to_string(),
+                });
             }
         }
         Ok((Self::with_keys(store, config, keys, slot.0, options.cache_folder)?, key))
@@ -145,7 +154,9 @@ impl Repository {
         let object = match store.get(config::NAME) {
             Ok(object) => object,
             Err(Error::Missing { .. }) => {
-                return Err(Error::NoRepository { location: store.location().to_string() });
+                return Err(Error::NoRepository {
+                    location: store.location().to_string(),
+                });
             }
             Err(error) => return Err(error),
         };
@@ -160,7 +171,9 @@ impl Repository {
     fn with_keys(store: Store, config: Config, keys: Keys, slot: String, cache: Option<PathBuf>) -> Result<Self> {
         let cache_folder = cache.map(|folder| folder.join(config.repository.to_string()));
         // Objects of a store on the local disk are as near as a cache of them would be.
-        let objects = cache_folder.as_ref().filter(|_| !store.is_local());
+        let objects = cache_folder
+            .as_ref()
+            .filter(|_| store.location().local_path().is_none());
         let objects = objects.map(|folder| Cache::open(&folder.join("objects"))).transpose()?;
         let ids = keys.id.as_ref().map(BlobIds::new);
         Ok(Self {
@@ -221,11 +234,16 @@ impl Repository {
     /// # Errors
     /// [`Error::RoleTooSmall`].
     pub fn ids(&self) -> Result<&BlobIds> {
-        self.ids.as_ref().ok_or(self.role_too_small("a writer, a reader or an owner"))
+        self.ids
+            .as_ref()
+            .ok_or(self.role_too_small("a writer, a reader or an owner"))
     }
 
     /// The error that says that another key is needed.
     pub fn role_too_small(&self, needed: &'static str) -> Error {
-        Error::RoleTooSmall { needed, role: self.role().with_article() }
+        Error::RoleTooSmall {
+            needed,
+            role: self.role().with_article(),
+        }
     }
 }

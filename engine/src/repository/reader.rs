@@ -40,7 +40,10 @@ impl Repository {
         if let Some(place) = self.locate(kind, id)? {
             return Ok(place);
         }
-        self.refresh()?.index.locate(kind, id).ok_or(Error::MissingBlob { id: *id })
+        self.refresh()?
+            .index
+            .locate(kind, id)
+            .ok_or(Error::MissingBlob { id: *id })
     }
 
     /// A part of a pack, by one request.
@@ -59,7 +62,9 @@ impl Repository {
         let damaged = |why: &str| Error::damaged(format!("Blob {id} in pack {}", place.pack), why);
         let sealer = self.sealer_of(place, kind)?;
         let mut framed = Vec::new();
-        sealer.open(id, sealed, &mut framed).map_err(|_| damaged("it does not open with its key"))?;
+        sealer
+            .open(id, sealed, &mut framed)
+            .map_err(|_| damaged("it does not open with its key"))?;
         let mut plaintext = Vec::new();
         DECOMPRESSOR
             .with_borrow_mut(|decompressor| decompressor.decompress(&framed, &mut plaintext))
@@ -84,7 +89,11 @@ impl Repository {
         let blob = match self.fetch_blob(kind, id, &place) {
             // Deleted or moved since the view was read: the newest view decides.
             Err(Error::Missing { .. }) => {
-                let place = self.refresh()?.index.locate(kind, id).ok_or(Error::MissingBlob { id: *id })?;
+                let place = self
+                    .refresh()?
+                    .index
+                    .locate(kind, id)
+                    .ok_or(Error::MissingBlob { id: *id })?;
                 self.fetch_blob(kind, id, &place)?
             }
             other => other?,
@@ -97,12 +106,17 @@ impl Repository {
     }
 
     fn fetch_blob(&self, kind: BlobKind, id: &BlobId, place: &Place) -> Result<Vec<u8>> {
-        let (start, end) = (u64::from(place.offset), u64::from(place.offset) + u64::from(place.length));
+        let (start, end) = (
+            u64::from(place.offset),
+            u64::from(place.offset) + u64::from(place.length),
+        );
         let sealed = match &self.cache {
             // Tree packs are small and read by everybody: whole, into the cache.
             Some(_) if kind == BlobKind::Tree => {
                 let object = self.fetch_object(&place.pack.object())?;
-                let sealed = object.get(start as usize..end as usize).map(|bytes| object.slice_ref(bytes));
+                let sealed = object
+                    .get(start as usize..end as usize)
+                    .map(|bytes| object.slice_ref(bytes));
                 sealed.ok_or_else(|| Error::damaged(place.pack.object(), "it is shorter than the index says"))?
             }
             _ => self.fetch(&place.pack, start..end)?,
@@ -135,8 +149,18 @@ impl Repository {
         envelope::check_start(&name, Kind::Pack, Access::Read, &header)?;
         let tail = self.fetch(&pack, size - pack::FOOTER as u64..size)?;
         let footer = pack::footer(pack, size, &tail)?;
-        let sealed = self.fetch(&pack, footer.table_offset..footer.table_offset + u64::from(footer.table_length))?;
-        let table = Arc::new(pack::table(self.id(), pack, &header, &footer, &sealed, &self.keys.index)?);
+        let sealed = self.fetch(
+            &pack,
+            footer.table_offset..footer.table_offset + u64::from(footer.table_length),
+        )?;
+        let table = Arc::new(pack::table(
+            self.id(),
+            pack,
+            &header,
+            &footer,
+            &sealed,
+            &self.keys.index,
+        )?);
         self.tables.insert(pack, Arc::clone(&table));
         Ok(table)
     }
@@ -147,7 +171,10 @@ impl Repository {
             Some(info) if info.key_sessions.len() == 1 => info.key_sessions[0],
             _ => {
                 let table = self.table(place.pack, u64::from(place.pack_size))?;
-                let entry = table.entries.get(usize::from(place.ordinal)).filter(|entry| entry.offset == place.offset);
+                let entry = table
+                    .entries
+                    .get(usize::from(place.ordinal))
+                    .filter(|entry| entry.offset == place.offset);
                 let session = entry.and_then(|entry| table.key_sessions.get(usize::from(entry.key)));
                 *session.ok_or_else(|| Error::damaged(place.pack.object(), "its table and the index disagree"))?
             }
@@ -165,7 +192,10 @@ impl Repository {
             return Ok(sealer.clone());
         }
         let sealer = BlobSealer::new(self.id(), session, kind, self.session_key(view, session, kind)?);
-        self.sealers.lock().map_err(poisoned)?.insert((session, kind), sealer.clone());
+        self.sealers
+            .lock()
+            .map_err(poisoned)?
+            .insert((session, kind), sealer.clone());
         Ok(sealer)
     }
 
@@ -209,7 +239,10 @@ impl Repository {
         epochs: &[(u32, Halves)],
     ) -> Result<Option<Secret>> {
         for key in wrapped.iter().filter(|key| key.kind == kind as u8) {
-            let pair = epochs.iter().find(|(number, _)| *number == key.epoch).and_then(|(_, halves)| halves.pair.as_ref());
+            let pair = epochs
+                .iter()
+                .find(|(number, _)| *number == key.epoch)
+                .and_then(|(_, halves)| halves.pair.as_ref());
             if let Some(pair) = pair {
                 return unwrap_key(self.id(), session, key, pair).map(Some);
             }
@@ -222,7 +255,13 @@ impl Repository {
         for object in self.store.list("k/")?.into_iter().rev() {
             let bytes = self.fetch_object(&object.name)?;
             let rewrap = Rewrap::from_object(self.id(), &object.name, &self.keys.index, &bytes)?;
-            keys.extend(rewrap.keys.into_iter().filter(|(of, _)| *of == session).map(|(_, key)| key));
+            keys.extend(
+                rewrap
+                    .keys
+                    .into_iter()
+                    .filter(|(of, _)| *of == session)
+                    .map(|(_, key)| key),
+            );
         }
         Ok(keys)
     }

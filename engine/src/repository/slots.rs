@@ -58,7 +58,11 @@ fn info(config: &Config, name: &str) -> Result<Vec<u8>> {
 fn recipient_name(public: PublicKey, version: u32) -> ObjectName {
     let id = blake3::derive_key("ararat v1 slot name", &public.0);
     let id = data_encoding::HEXLOWER.encode(&id[..16]);
-    if version == 0 { format!("{PREFIX}{id}") } else { format!("{PREFIX}{id}.{version:08x}") }
+    if version == 0 {
+        format!("{PREFIX}{id}")
+    } else {
+        format!("{PREFIX}{id}.{version:08x}")
+    }
 }
 
 fn random_name() -> ObjectName {
@@ -95,7 +99,15 @@ pub fn passphrase_slot(
     let name = random_name();
     let sealed = sealed(config, root, keys, &name, public)?;
     let unlock = Unlock::Passphrase { salt, cost };
-    Ok((name, Slot { unlock, public, binding: binding(material.expose(), config), sealed }))
+    Ok((
+        name,
+        Slot {
+            unlock,
+            public,
+            binding: binding(material.expose(), config),
+            sealed,
+        },
+    ))
 }
 
 /// The slot of a recipient: its name and content. `version` counts how often it has been written anew.
@@ -111,7 +123,15 @@ pub fn recipient_slot(
 ) -> Result<(ObjectName, Slot)> {
     let name = recipient_name(public, version);
     let sealed = sealed(config, root, keys, &name, public)?;
-    Ok((name, Slot { unlock: Unlock::Recipient, public, binding: binding(&public.0, config), sealed }))
+    Ok((
+        name,
+        Slot {
+            unlock: Unlock::Recipient,
+            public,
+            binding: binding(&public.0, config),
+            sealed,
+        },
+    ))
 }
 
 /// Finds the slot that the credential opens, and opens it.
@@ -158,7 +178,10 @@ pub fn unlock(store: &Store, config: &Config, credential: &Credential) -> Result
             (Unlock::Recipient, _) | (Unlock::Passphrase { .. }, Credential::Key(_)) => {}
         }
     }
-    Err(Error::WrongKey { location: store.location().to_string(), slots: tried })
+    Err(Error::WrongKey {
+        location: store.location().to_string(),
+        slots: tried,
+    })
 }
 
 fn check_root(config: &Config, key: &HolderKey) -> Result<()> {
@@ -187,14 +210,23 @@ impl Repository {
     /// What the store says; [`Error::Damaged`].
     pub fn slots(&self) -> Result<Vec<SlotInfo>> {
         let listed = self.store.list(PREFIX)?;
-        let objects = self.store.get_many(listed.iter().map(|object| (object.name.clone(), None)).collect());
+        let objects = self
+            .store
+            .get_many(listed.iter().map(|object| (object.name.clone(), None)).collect());
         let mut slots = Vec::with_capacity(listed.len());
         for (listed, object) in listed.into_iter().zip(objects) {
             let slot = Slot::from_object(&listed.name, &object?)?;
             let current = listed.name == self.slot;
             let inside = current.then(|| (self.keys.role, self.keys.label.clone(), self.keys.created));
             let (unlock, public, stored) = (slot.unlock, slot.public, listed.modified);
-            slots.push(SlotInfo { name: listed.name, unlock, public, stored, current, inside });
+            slots.push(SlotInfo {
+                name: listed.name,
+                unlock,
+                public,
+                stored,
+                current,
+                inside,
+            });
         }
         Ok(slots)
     }
@@ -216,12 +248,16 @@ impl Repository {
             Holder::Passphrase(passphrase, cost) => {
                 (passphrase_slot(&self.config, root, &keys, &passphrase, cost)?, None)
             }
-            Holder::Recipient(public) => {
-                (recipient_slot(&self.config, root, &keys, public, self.next_version(public)?)?, None)
-            }
+            Holder::Recipient(public) => (
+                recipient_slot(&self.config, root, &keys, public, self.next_version(public)?)?,
+                None,
+            ),
             Holder::NewKey => {
                 let key = new_holder_key(&self.config);
-                (recipient_slot(&self.config, root, &keys, key.pair.public(), 0)?, Some(key))
+                (
+                    recipient_slot(&self.config, root, &keys, key.pair.public(), 0)?,
+                    Some(key),
+                )
             }
         };
         self.store.put(&slot.0, slot.1.to_object()?.into())?;
@@ -231,10 +267,13 @@ impl Repository {
     fn next_version(&self, public: PublicKey) -> Result<u32> {
         let first = recipient_name(public, 0);
         let listed = self.store.list(PREFIX)?;
-        let versions = listed.iter().filter(|object| object.name.starts_with(&first)).map(|object| {
-            let suffix = object.name.get(first.len() + 1..).unwrap_or("0");
-            u32::from_str_radix(suffix, 16).unwrap_or(0)
-        });
+        let versions = listed
+            .iter()
+            .filter(|object| object.name.starts_with(&first))
+            .map(|object| {
+                let suffix = object.name.get(first.len() + 1..).unwrap_or("0");
+                u32::from_str_radix(suffix, 16).unwrap_or(0)
+            });
         Ok(versions.max().map_or(0, |highest| highest + 1))
     }
 
@@ -246,12 +285,20 @@ impl Repository {
         self.root()?;
         let wanted = format!("{PREFIX}{}", wanted.strip_prefix(PREFIX).unwrap_or(wanted));
         let listed = self.store.list(PREFIX)?;
-        let found: Vec<_> = listed.into_iter().filter(|object| object.name.starts_with(&wanted)).collect();
+        let found: Vec<_> = listed
+            .into_iter()
+            .filter(|object| object.name.starts_with(&wanted))
+            .collect();
         let [slot] = found.as_slice() else {
-            return Err(Error::Invalid(format!("{} key slots begin with `{wanted}`; one is needed", found.len())));
+            return Err(Error::Invalid(format!(
+                "{} key slots begin with `{wanted}`; one is needed",
+                found.len()
+            )));
         };
         if slot.name == self.slot {
-            return Err(Error::Invalid("The slot in use cannot be removed; open the repository with another key".into()));
+            return Err(Error::Invalid(
+                "The slot in use cannot be removed; open the repository with another key".into(),
+            ));
         }
         self.store.delete(std::slice::from_ref(&slot.name))?;
         Ok(slot.name.clone())

@@ -42,7 +42,10 @@ impl SnapshotFilter {
     pub fn matches(&self, summary: &Summary) -> bool {
         (self.hosts.is_empty() || self.hosts.contains(&summary.host))
             && (self.tags.is_empty()
-                || self.tags.iter().any(|tags| tags.iter().all(|tag| summary.tags.contains(tag))))
+                || self
+                    .tags
+                    .iter()
+                    .any(|tags| tags.iter().all(|tag| summary.tags.contains(tag))))
             && self.paths.iter().all(|path| summary.paths.contains(path))
             && self.labels.iter().all(|label| summary.labels.contains(label))
             && self.until.is_none_or(|until| summary.time <= until)
@@ -68,10 +71,16 @@ impl Repository {
     /// # Errors
     /// [`Error::RoleTooSmall`] for writers; [`Error::Damaged`]; what the store says.
     pub fn marks(&self) -> Result<BTreeMap<SessionId, Marked>> {
-        let key = self.keys.mark.as_ref().ok_or_else(|| self.role_too_small("a reader, a maintainer or an owner"))?;
+        let key = self
+            .keys
+            .mark
+            .as_ref()
+            .ok_or_else(|| self.role_too_small("a reader, a maintainer or an owner"))?;
         let mut marked: BTreeMap<SessionId, Marked> = BTreeMap::new();
         for object in self.store.list("f/")? {
-            let Some(session) = marked_session(&object.name) else { continue };
+            let Some(session) = marked_session(&object.name) else {
+                continue;
+            };
             let bytes = match self.fetch_object(&object.name) {
                 Ok(bytes) => bytes,
                 Err(Error::Missing { .. }) => continue,
@@ -82,8 +91,11 @@ impl Repository {
             known.names.push(object.name);
             match mark.what {
                 MarkKind::Forget { .. } => {
-                    known.forgotten_at =
-                        if known.forgotten { known.forgotten_at.min(mark.time) } else { mark.time };
+                    known.forgotten_at = if known.forgotten {
+                        known.forgotten_at.min(mark.time)
+                    } else {
+                        mark.time
+                    };
                     known.forgotten = true;
                 }
                 MarkKind::Tags { tags } => {
@@ -114,7 +126,11 @@ impl Repository {
                 summary.tags.clone_from(tags);
             }
             if filter.matches(&summary) {
-                found.push(StoredSnapshot { id: session, summary, record });
+                found.push(StoredSnapshot {
+                    id: session,
+                    summary,
+                    record,
+                });
             }
         }
         found.sort_by_key(|snapshot| (snapshot.summary.time, snapshot.id));
@@ -149,7 +165,10 @@ impl Repository {
             None => "; there is none that fits".to_owned(),
             Some(newest) => format!("; there are {}, the newest is {}", found.len(), newest.id.short()),
         };
-        let missing = |found: &[StoredSnapshot]| Error::NoSnapshot { wanted: wanted.to_owned(), hint: hint(found) };
+        let missing = |found: &[StoredSnapshot]| Error::NoSnapshot {
+            wanted: wanted.to_owned(),
+            hint: hint(found),
+        };
         if let Some(rest) = wanted.strip_prefix("latest") {
             let back = match rest.strip_prefix('~') {
                 Some(number) => number.parse::<usize>().ok(),
@@ -163,14 +182,15 @@ impl Repository {
             return Ok(found.swap_remove(place));
         }
         let is_prefix = !wanted.is_empty() && wanted.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let mut matching = found.iter().enumerate().filter(|(_, snapshot)| {
-            is_prefix && snapshot.id.to_string().starts_with(&wanted.to_ascii_lowercase())
-        });
+        let mut matching = found
+            .iter()
+            .enumerate()
+            .filter(|(_, snapshot)| is_prefix && snapshot.id.to_string().starts_with(&wanted.to_ascii_lowercase()));
         match (matching.next(), matching.next()) {
             (Some((place, _)), None) => Ok(found.swap_remove(place)),
-            (Some(_), Some(_)) => {
-                Err(Error::Invalid(format!("More than one snapshot begins with `{wanted}`; more digits are needed")))
-            }
+            (Some(_), Some(_)) => Err(Error::Invalid(format!(
+                "More than one snapshot begins with `{wanted}`; more digits are needed"
+            ))),
             (None, _) => Err(missing(&found)),
         }
     }
@@ -183,7 +203,11 @@ impl Repository {
         if self.keys.maintenance.pair.is_none() {
             return Err(self.role_too_small("a maintainer or an owner"));
         }
-        let key = self.keys.mark.as_ref().ok_or_else(|| self.role_too_small("a maintainer or an owner"))?;
+        let key = self
+            .keys
+            .mark
+            .as_ref()
+            .ok_or_else(|| self.role_too_small("a maintainer or an owner"))?;
         let name = mark_name(session, u64::from_le_bytes(random_bytes()));
         let object = Mark { time: now, what }.to_object(self.id(), &name, key)?;
         self.store.put(&name, object.into())

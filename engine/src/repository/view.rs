@@ -80,7 +80,8 @@ impl View {
     pub fn all_committed(&self) -> impl Iterator<Item = (SessionId, &Arc<End>)> {
         let ids: std::collections::BTreeSet<SessionId> =
             self.folded.keys().chain(self.sessions.keys()).copied().collect();
-        ids.into_iter().filter_map(|session| Some((session, self.committed(session)?)))
+        ids.into_iter()
+            .filter_map(|session| Some((session, self.committed(session)?)))
     }
 }
 
@@ -120,7 +121,10 @@ impl Repository {
 
     /// Makes `view` the one that [`Repository::view`] gives.
     pub(crate) fn adopt(&self, view: Arc<View>) -> Result<Arc<View>> {
-        let mut known = self.view.write().map_err(|_| Error::Internal("a thread died with the view".into()))?;
+        let mut known = self
+            .view
+            .write()
+            .map_err(|_| Error::Internal("a thread died with the view".into()))?;
         *known = Some(Arc::clone(&view));
         Ok(view)
     }
@@ -131,7 +135,9 @@ impl Repository {
         } else {
             self.store.list_after("g/", &generation_name(known))?
         };
-        let numbers = listed.iter().filter_map(|object| u64::from_str_radix(object.name.strip_prefix("g/")?, 16).ok());
+        let numbers = listed
+            .iter()
+            .filter_map(|object| u64::from_str_radix(object.name.strip_prefix("g/")?, 16).ok());
         Ok(numbers.max().unwrap_or(known).max(known))
     }
 
@@ -162,19 +168,25 @@ impl Repository {
 
     fn fetch_objects(&self, names: Vec<ObjectName>) -> Vec<Result<Bytes>> {
         let Some(cache) = &self.cache else {
-            return self.store.get_many(names.into_iter().map(|name| (name, None)).collect());
+            return self
+                .store
+                .get_many(names.into_iter().map(|name| (name, None)).collect());
         };
-        let mut found: Vec<Option<Result<Bytes>>> =
-            names.iter().map(|name| cache.get(name).map(Ok)).collect();
+        let mut found: Vec<Option<Result<Bytes>>> = names.iter().map(|name| cache.get(name).map(Ok)).collect();
         let wanted: Vec<usize> = (0..names.len()).filter(|place| found[*place].is_none()).collect();
-        let fetched = self.store.get_many(wanted.iter().map(|place| (names[*place].clone(), None)).collect());
+        let fetched = self
+            .store
+            .get_many(wanted.iter().map(|place| (names[*place].clone(), None)).collect());
         for (place, object) in wanted.into_iter().zip(fetched) {
             if let Ok(object) = &object {
                 cache.put(&names[place], object);
             }
             found[place] = Some(object);
         }
-        found.into_iter().map(|object| object.unwrap_or_else(|| Err(Error::Internal("an object was lost".into())))).collect()
+        found
+            .into_iter()
+            .map(|object| object.unwrap_or_else(|| Err(Error::Internal("an object was lost".into()))))
+            .collect()
     }
 
     /// Reads generation, then sessions, then what is needed of them.
@@ -190,7 +202,12 @@ impl Repository {
             !folded.contains_key(session) && (state.open || state.end.is_some())
         });
         self.load_ends(&mut sessions)?;
-        let mut index = Index::new(self.cache_folder.as_deref().map(|folder| folder.join("index")).as_deref());
+        let mut index = Index::new(
+            self.cache_folder
+                .as_deref()
+                .map(|folder| folder.join("index"))
+                .as_deref(),
+        );
         self.load_levels(&generation.levels, &mut index)?;
         self.load_session_segments(&sessions, &mut index)?;
         let mut left_out: HashSet<PackName> = generation.dead.iter().copied().collect();
@@ -198,7 +215,13 @@ impl Repository {
             left_out.extend(generation.condemned.iter().map(|condemned| condemned.pack));
         }
         index.exclude(&left_out);
-        Ok(View { generation, generation_hash, sessions, folded, index })
+        Ok(View {
+            generation,
+            generation_hash,
+            sessions,
+            folded,
+            index,
+        })
     }
 
     pub(crate) fn load_catalogue(&self, parts: &[ObjectReference]) -> Result<BTreeMap<SessionId, Folded>> {
@@ -207,7 +230,11 @@ impl Repository {
         for (part, object) in parts.iter().zip(objects) {
             let part = CataloguePart::from_object(self.id(), &part.name, &self.keys.index, &object?)?;
             for session in part.sessions {
-                let end = session.end.as_ref().map(|end| self.parse_end(session.session, end)).transpose()?;
+                let end = session
+                    .end
+                    .as_ref()
+                    .map(|end| self.parse_end(session.session, end))
+                    .transpose()?;
                 let known = Folded {
                     open: session.open.into(),
                     end: end.map(Arc::new),
@@ -231,8 +258,15 @@ impl Repository {
             let Some((session, what)) = object.name.strip_prefix("s/").and_then(|rest| rest.split_once('/')) else {
                 continue;
             };
-            let Ok(session) = session.parse::<SessionId>() else { continue };
-            let fresh = SessionState { open: false, newest: Timestamp::default(), at: 0, end: None };
+            let Ok(session) = session.parse::<SessionId>() else {
+                continue;
+            };
+            let fresh = SessionState {
+                open: false,
+                newest: Timestamp::default(),
+                at: 0,
+                end: None,
+            };
             let state = sessions.entry(session).or_insert(fresh);
             state.newest = state.newest.max(object.modified);
             match what.strip_prefix("at-") {
@@ -247,8 +281,11 @@ impl Repository {
 
     /// Replaces the placeholders of [`Repository::list_sessions`] by what `end` says.
     pub(crate) fn load_ends(&self, sessions: &mut BTreeMap<SessionId, SessionState>) -> Result<()> {
-        let ended: Vec<SessionId> =
-            sessions.iter().filter(|(_, state)| state.end.is_some()).map(|(session, _)| *session).collect();
+        let ended: Vec<SessionId> = sessions
+            .iter()
+            .filter(|(_, state)| state.end.is_some())
+            .map(|(session, _)| *session)
+            .collect();
         let objects = self.fetch_objects(ended.iter().map(|session| end_name(*session)).collect());
         for (session, object) in ended.into_iter().zip(objects) {
             match object {
@@ -282,8 +319,12 @@ impl Repository {
 
     /// The plaintext of a segment.
     pub(crate) fn open_segment(&self, name: &str, object: &[u8]) -> Result<Vec<u8>> {
-        Binding { repository: self.id(), kind: Kind::Segment, name }
-            .open_framed(Access::Read, object, 0, |_| Ok(self.keys.index.clone()))
+        Binding {
+            repository: self.id(),
+            kind: Kind::Segment,
+            name,
+        }
+        .open_framed(Access::Read, object, 0, |_| Ok(self.keys.index.clone()))
     }
 
     fn load_session_segments(&self, sessions: &BTreeMap<SessionId, SessionState>, index: &mut Index) -> Result<()> {

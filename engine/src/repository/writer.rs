@@ -65,7 +65,10 @@ pub struct Scratch {
 impl Scratch {
     /// Fresh ones.
     pub fn new() -> Self {
-        Self { compressor: Compressor::new(), buffer: Vec::new() }
+        Self {
+            compressor: Compressor::new(),
+            buffer: Vec::new(),
+        }
     }
 }
 
@@ -118,7 +121,10 @@ pub struct Writer<'r> {
 
 /// The highest epoch's public key.
 fn newest(epochs: &[(u32, Halves)]) -> Option<(u32, PublicKey)> {
-    epochs.iter().rev().find_map(|(number, halves)| Some((*number, halves.public?)))
+    epochs
+        .iter()
+        .rev()
+        .find_map(|(number, halves)| Some((*number, halves.public?)))
 }
 
 impl<'r> Writer<'r> {
@@ -129,7 +135,10 @@ impl<'r> Writer<'r> {
     pub fn begin(repository: &'r Repository, options: WriterOptions) -> Result<Self> {
         let keys = repository.keys();
         let needed = || repository.role_too_small("a writer or an owner");
-        let (data, tree) = (newest(&keys.data).ok_or_else(needed)?, newest(&keys.tree).ok_or_else(needed)?);
+        let (data, tree) = (
+            newest(&keys.data).ok_or_else(needed)?,
+            newest(&keys.tree).ok_or_else(needed)?,
+        );
         let ids = repository.ids()?.clone();
         let (session, id) = (SessionId::random(), repository.id());
         let (data_key, tree_key) = (Secret::random(), Secret::random());
@@ -137,7 +146,10 @@ impl<'r> Writer<'r> {
             wrap_key(id, session, BlobKind::Data, data, &data_key)?,
             wrap_key(id, session, BlobKind::Tree, tree, &tree_key)?,
         ];
-        let volume = options.volume_key.as_ref().map(|key| seal_for_volume(id, session, key, &tree_key));
+        let volume = options
+            .volume_key
+            .as_ref()
+            .map(|key| seal_for_volume(id, session, key, &tree_key));
         let sealers = [(BlobKind::Data, data_key), (BlobKind::Tree, tree_key.clone())]
             .map(|(kind, key)| BlobSealer::new(id, session, kind, key));
         let mut writer = Self::open(repository, options, session, wrapped, volume)?;
@@ -161,7 +173,9 @@ impl<'r> Writer<'r> {
         volume: Option<([u8; 8], Vec<u8>)>,
     ) -> Result<Self> {
         let keys = repository.keys();
-        keys.maintenance.public.ok_or_else(|| repository.role_too_small("a writer, a maintainer or an owner"))?;
+        keys.maintenance
+            .public
+            .ok_or_else(|| repository.role_too_small("a writer, a maintainer or an owner"))?;
         let open = Open {
             kind: options.kind,
             started: options.now,
@@ -241,7 +255,9 @@ impl<'r> Writer<'r> {
         scratch.compressor.compress(self.options.level, plaintext, buffer);
         sealers[kind as usize].seal(&id, buffer);
         self.tally.blobs.fetch_add(1, Ordering::Relaxed);
-        self.tally.plaintext.fetch_add(plaintext.len() as u64, Ordering::Relaxed);
+        self.tally
+            .plaintext
+            .fetch_add(plaintext.len() as u64, Ordering::Relaxed);
         self.append(kind, &id, plaintext.len() as u32, self.session, buffer)?;
         Ok(id)
     }
@@ -297,14 +313,23 @@ impl<'r> Writer<'r> {
         } as usize;
         let mut open = self.open_packs[kind as usize].lock().map_err(poisoned)?;
         // A blob that would make the pack overshoot begins the next one.
-        if open.as_ref().is_some_and(|pack| !pack.is_empty() && pack.len() + sealed.len() > target)
+        if open
+            .as_ref()
+            .is_some_and(|pack| !pack.is_empty() && pack.len() + sealed.len() > target)
             && let Some(full) = open.take()
         {
             self.uploads.send(full)?;
         }
         let pack = open.get_or_insert_with(|| {
             let number = self.next_pack.fetch_add(1, Ordering::Relaxed);
-            OpenPack::new(self.repository.id(), PackName { session: self.session, number }, target)
+            OpenPack::new(
+                self.repository.id(),
+                PackName {
+                    session: self.session,
+                    number,
+                },
+                target,
+            )
         });
         let ordinal = pack.append(*id, kind, plaintext, key_session, sealed);
         let number = pack.name().number;

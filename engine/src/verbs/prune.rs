@@ -102,7 +102,9 @@ pub fn prune(repository: &Repository, options: &PruneOptions, progress: &dyn Pro
             return Err(Error::Interrupted);
         }
     }
-    Err(Error::Invalid("Other prunes were faster sixteen times in a row; one is enough, try again later".into()))
+    Err(Error::Invalid(
+        "Other prunes were faster sixteen times in a row; one is enough, try again later".into(),
+    ))
 }
 
 /// One attempt; nothing when another maintainer was faster.
@@ -110,7 +112,11 @@ fn attempt(repository: &Repository, options: &PruneOptions, progress: &dyn Progr
     progress.stage("Looking at what is used");
     let survey = survey::survey(repository)?;
     let plan = plan::plan(&survey, options.unused_max, options.repack_bytes_max);
-    let mut report = PruneReport { plan, generation: survey.view.generation.number, ..PruneReport::default() };
+    let mut report = PruneReport {
+        plan,
+        generation: survey.view.generation.number,
+        ..PruneReport::default()
+    };
     if options.dry_run {
         return Ok(Some(report));
     }
@@ -125,13 +131,17 @@ fn attempt(repository: &Repository, options: &PruneOptions, progress: &dyn Progr
         report.plan.fates = then.fates;
     }
     progress.stage("Condemning");
-    let Some(condemning) = publish::condemn(repository, &survey, &report.plan, options)? else { return Ok(None) };
+    let Some(condemning) = publish::condemn(repository, &survey, &report.plan, options)? else {
+        return Ok(None);
+    };
     progress.stage("Waiting for running sessions");
     let barrier = publish::barrier(repository, &survey, &condemning, options, progress)?;
     report.sessions_fenced.clone_from(&barrier.fenced);
     report.sessions_waited_for = barrier.waited_for.iter().copied().collect();
     progress.stage("Writing the index");
-    let Some(published) = publish::bury(repository, &survey, &condemning, &barrier, options)? else { return Ok(None) };
+    let Some(published) = publish::bury(repository, &survey, &condemning, &barrier, options)? else {
+        return Ok(None);
+    };
     report.sessions_folded = published.folded;
     report.generation = published.generation.number;
     progress.stage("Deleting");

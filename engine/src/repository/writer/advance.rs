@@ -31,7 +31,9 @@ impl Writer<'_> {
         }
         let repository = self.repository;
         let marker = at_object(repository.id(), self.session, generation.number, &repository.keys.index);
-        repository.store.put(&at_name(self.session, generation.number), marker.into())?;
+        repository
+            .store
+            .put(&at_name(self.session, generation.number), marker.into())?;
         Ok(generation.number)
     }
 }

@@ -39,8 +39,14 @@ impl Writer<'_> {
 
     /// Stores the packs that are still open, without ending the session.
     fn flush(&self) -> Result<()> {
-        let mut data = self.open_packs[BlobKind::Data as usize].lock().map_err(poisoned)?.take();
-        let mut tree = self.open_packs[BlobKind::Tree as usize].lock().map_err(poisoned)?.take();
+        let mut data = self.open_packs[BlobKind::Data as usize]
+            .lock()
+            .map_err(poisoned)?
+            .take();
+        let mut tree = self.open_packs[BlobKind::Tree as usize]
+            .lock()
+            .map_err(poisoned)?
+            .take();
         // A small backup is one pack, so that it costs one request less.
         if let (Some(mine), Some(theirs)) = (&mut data, &tree)
             && self.uploads.stored().1 == 0
@@ -50,7 +56,9 @@ impl Writer<'_> {
             mine.absorb(theirs);
             tree = None;
         }
-        data.into_iter().chain(tree).try_for_each(|pack| self.uploads.send(pack))
+        data.into_iter()
+            .chain(tree)
+            .try_for_each(|pack| self.uploads.send(pack))
     }
 
     fn references(&self, packs: u32) -> Result<References> {
@@ -59,7 +67,13 @@ impl Writer<'_> {
             references.packs.insert(pack, used.simplified());
         }
         for number in 0..self.next_pack.load(std::sync::atomic::Ordering::Relaxed).max(packs) {
-            references.packs.insert(PackName { session: self.session, number }, Used::All);
+            references.packs.insert(
+                PackName {
+                    session: self.session,
+                    number,
+                },
+                Used::All,
+            );
         }
         Ok(references)
     }
@@ -77,8 +91,19 @@ impl Writer<'_> {
         let written_packs = self.next_pack.load(std::sync::atomic::Ordering::Relaxed);
         let mut references = self.references(written_packs)?;
         let mut written = self.written();
-        let Self { uploads, tree_key, open_hash, options, .. } = self;
-        let Arrived { mut segments, rest, packs, bytes } = uploads.finish()?;
+        let Self {
+            uploads,
+            tree_key,
+            open_hash,
+            options,
+            ..
+        } = self;
+        let Arrived {
+            mut segments,
+            rest,
+            packs,
+            bytes,
+        } = uploads.finish()?;
         (written.packs, written.stored) = (packs, bytes);
         if let Some(snapshot) = &mut snapshot {
             snapshot.counts.bytes_stored = bytes;
@@ -86,7 +111,9 @@ impl Writer<'_> {
         // A pack that was absorbed by another has no object.
         let mut inline = None;
         if let Some(rest) = rest {
-            references.packs.retain(|pack, _| pack.session != session || segments > 0 || rest.has_pack(pack));
+            references
+                .packs
+                .retain(|pack, _| pack.session != session || segments > 0 || rest.has_pack(pack));
             let plaintext_length = rest.encoded_length();
             if segments == 0 && plaintext_length <= INLINE_MAX {
                 inline = Some(rest.finish());
@@ -100,9 +127,15 @@ impl Writer<'_> {
         let commit = outcome == Outcome::Commit;
         let encoded = references.encode();
         let external = commit && encoded.len() > INLINE_MAX;
-        let public = keys.maintenance.public.ok_or_else(|| repository.role_too_small("a writer or an owner"))?;
+        let public = keys
+            .maintenance
+            .public
+            .ok_or_else(|| repository.role_too_small("a writer or an owner"))?;
         if external {
-            store.put(&references_name(session), references.to_object(id, session, public)?.into())?;
+            store.put(
+                &references_name(session),
+                references.to_object(id, session, public)?.into(),
+            )?;
         }
         let index = IndexPart {
             open_hash,
@@ -115,7 +148,11 @@ impl Writer<'_> {
             external_references: external,
         };
         let summary = snapshot.as_ref().map_or_else(Summary::default, Snapshot::summary);
-        let maintenance = MaintenancePart { summary, references: (!external).then_some(encoded), moved };
+        let maintenance = MaintenancePart {
+            summary,
+            references: (!external).then_some(encoded),
+            moved,
+        };
         let new = NewEnd {
             outcome,
             nonce: random_bytes(),
@@ -129,7 +166,11 @@ impl Writer<'_> {
             Created::Exists(other) => {
                 let end = End::from_object(id, session, &keys.index, &other)?;
                 // A reply was lost and the store's own retry met our object.
-                if end.nonce == new.nonce { Ok((session, written)) } else { Err(Error::Fenced { session }) }
+                if end.nonce == new.nonce {
+                    Ok((session, written))
+                } else {
+                    Err(Error::Fenced { session })
+                }
             }
         }
     }

@@ -88,7 +88,11 @@ impl Uploads {
                 std::thread::spawn(move || shared.run(&receiver))
             })
             .collect();
-        Self { packs: Some(sender), threads, shared }
+        Self {
+            packs: Some(sender),
+            threads,
+            shared,
+        }
     }
 
     /// Hands over a full pack; waits while all threads are busy.
@@ -102,7 +106,11 @@ impl Uploads {
 
     /// Bytes and packs that have arrived.
     pub(super) fn stored(&self) -> (u64, u32) {
-        self.shared.state.lock().map(|state| (state.bytes, state.packs)).unwrap_or_default()
+        self.shared
+            .state
+            .lock()
+            .map(|state| (state.bytes, state.packs))
+            .unwrap_or_default()
     }
 
     /// Waits until every pack has arrived.
@@ -113,7 +121,12 @@ impl Uploads {
             return Err(failure);
         }
         let rest = (state.segment_packs > 0).then(|| std::mem::replace(&mut state.segment, SegmentBuilder::new()));
-        Ok(Arrived { segments: state.segments, rest, packs: state.packs, bytes: state.bytes })
+        Ok(Arrived {
+            segments: state.segments,
+            rest,
+            packs: state.packs,
+            bytes: state.bytes,
+        })
     }
 
     fn join(&mut self) {
@@ -171,7 +184,10 @@ impl Shared {
             state.segment_packs = 0;
             state.segment_since = Instant::now();
             state.segments += 1;
-            (state.segments - 1, std::mem::replace(&mut state.segment, SegmentBuilder::new()))
+            (
+                state.segments - 1,
+                std::mem::replace(&mut state.segment, SegmentBuilder::new()),
+            )
         };
         put_segment(&self.store, self.repository, self.session, number, segment, &self.index)
     }
@@ -187,6 +203,10 @@ pub(super) fn put_segment(
     index: &Secret,
 ) -> Result<()> {
     let name = segment_name(session, number);
-    let binding = Binding { repository, kind: Kind::Segment, name: &name };
+    let binding = Binding {
+        repository,
+        kind: Kind::Segment,
+        name: &name,
+    };
     store.put(&name, binding.framed_object(index, b"", &segment.finish()).into())
 }

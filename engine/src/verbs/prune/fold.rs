@@ -43,8 +43,12 @@ pub(super) fn fold(
     dead: &BTreeSet<PackName>,
     options: &PruneOptions,
 ) -> Result<FoldedIndex> {
-    let ended: BTreeSet<SessionId> =
-        barrier.sessions.iter().filter(|(_, state)| state.end.is_some()).map(|(session, _)| *session).collect();
+    let ended: BTreeSet<SessionId> = barrier
+        .sessions
+        .iter()
+        .filter(|(_, state)| state.end.is_some())
+        .map(|(session, _)| *session)
+        .collect();
     let (levels, live, mut replaced) = write_levels(repository, survey, number, dead, &ended)?;
     let mut sessions = gather(repository, survey, barrier, &ended)?;
     let key_sessions: HashSet<SessionId> = live.iter().flat_map(|pack| pack.key_sessions.iter().copied()).collect();
@@ -57,7 +61,8 @@ pub(super) fn fold(
         let marked = survey.marks.get(session);
         let forgotten = marked.is_some_and(|marked| marked.forgotten);
         let kept = folded.kind == Some(SessionKind::Backup) && !forgotten
-            || forgotten && marked.is_some_and(|marked| now.seconds_since(marked.forgotten_at) < options.undelete_seconds);
+            || forgotten
+                && marked.is_some_and(|marked| now.seconds_since(marked.forgotten_at) < options.undelete_seconds);
         if !(kept || table) {
             if forgotten {
                 marks_done.extend(marked.into_iter().flat_map(|marked| marked.names.iter().cloned()));
@@ -67,11 +72,15 @@ pub(super) fn fold(
         }
         folded.session.end.is_some() || key_sessions.contains(session)
     });
-    let moved = sessions.iter().filter(|(_, folded)| {
-        folded.kind == Some(SessionKind::Repack) && folded.session.end.is_some()
-    });
+    let moved = sessions
+        .iter()
+        .filter(|(_, folded)| folded.kind == Some(SessionKind::Repack) && folded.session.end.is_some());
     let moved = moved.map(|(session, _)| *session).collect();
-    let folded = barrier.sessions.values().filter(|state| state.end.is_some() && state.open).count() as u64;
+    let folded = barrier
+        .sessions
+        .values()
+        .filter(|state| state.end.is_some() && state.open)
+        .count() as u64;
     let catalogue = write_catalogue(repository, number, sessions)?;
     replaced.extend(survey.catalogue().iter().map(|part| part.name.clone()));
     // What an earlier run left of sessions that are neither here nor in the catalogue goes as well.
@@ -82,7 +91,15 @@ pub(super) fn fold(
         .map(|(session, _)| *session)
         .chain(survey.view.folded.keys().copied())
         .collect();
-    Ok(FoldedIndex { levels, catalogue, moved, folded, sessions_done, marks_done, replaced })
+    Ok(FoldedIndex {
+        levels,
+        catalogue,
+        moved,
+        folded,
+        sessions_done,
+        marks_done,
+        replaced,
+    })
 }
 
 struct Gathered {
@@ -102,17 +119,30 @@ fn gather(
 ) -> Result<BTreeMap<SessionId, Gathered>> {
     let mut sessions = BTreeMap::new();
     for (session, folded) in &survey.view.folded {
-        let kind = folded.end.as_ref().filter(|end| end.outcome == Outcome::Commit).map(|end| end.index.kind);
+        let kind = folded
+            .end
+            .as_ref()
+            .filter(|end| end.outcome == Outcome::Commit)
+            .map(|end| end.index.kind);
         let session_object = FoldedSession {
             session: *session,
             open: folded.open.to_vec(),
             end: folded.end_object.as_ref().map(|end| end.to_vec()),
             references: folded.references.as_ref().map(|references| references.to_vec()),
         };
-        sessions.insert(*session, Gathered { session: session_object, kind, committed_now: false });
+        sessions.insert(
+            *session,
+            Gathered {
+                session: session_object,
+                kind,
+                committed_now: false,
+            },
+        );
     }
     for session in ended {
-        let Some(state) = barrier.sessions.get(session).filter(|state| state.open) else { continue };
+        let Some(state) = barrier.sessions.get(session).filter(|state| state.open) else {
+            continue;
+        };
         let open = match repository.fetch_object(&open_name(*session)) {
             Ok(open) => open.to_vec(),
             // Another maintainer folds it at this moment; one of us will publish.
@@ -130,9 +160,21 @@ fn gather(
             Some(_) => Some(repository.fetch_object(&end_name(*session))?.to_vec()),
             None => None,
         };
-        let folded = FoldedSession { session: *session, open, end: object, references };
+        let folded = FoldedSession {
+            session: *session,
+            open,
+            end: object,
+            references,
+        };
         let kind = end.map(|end| end.index.kind);
-        sessions.insert(*session, Gathered { session: folded, kind, committed_now: true });
+        sessions.insert(
+            *session,
+            Gathered {
+                session: folded,
+                kind,
+                committed_now: true,
+            },
+        );
     }
     Ok(sessions)
 }
@@ -149,7 +191,9 @@ fn write_catalogue(
             + session.end.as_ref().map_or(0, Vec::len)
             + session.references.as_ref().map_or(0, Vec::len);
         if bytes.saturating_add(size) > CATALOGUE_BYTES
-            || parts.last().is_none_or(|part| part.sessions.len() >= CATALOGUE_SESSIONS)
+            || parts
+                .last()
+                .is_none_or(|part| part.sessions.len() >= CATALOGUE_SESSIONS)
         {
             parts.push(CataloguePart::default());
             bytes = 0;
@@ -171,12 +215,20 @@ fn write_catalogue(
 
 /// Two maintainers may prepare the same generation; their objects must not collide.
 fn fresh_name(name: &str) -> String {
-    format!("{name}.{}", data_encoding::HEXLOWER.encode(&crate::words::id::random_bytes::<4>()))
+    format!(
+        "{name}.{}",
+        data_encoding::HEXLOWER.encode(&crate::words::id::random_bytes::<4>())
+    )
 }
 
 fn reference(name: &str, object: &[u8], count: u64) -> ObjectReference {
     let hash = object.last_chunk().copied().unwrap_or_default();
-    ObjectReference { name: name.to_owned(), bytes: object.len() as u64, hash, count }
+    ObjectReference {
+        name: name.to_owned(),
+        bytes: object.len() as u64,
+        hash,
+        count,
+    }
 }
 
 /// Levels that hold every living pack of the old levels and of the ended sessions. Gives them, those packs, and the names of levels that are replaced.
@@ -200,7 +252,11 @@ fn write_levels(
     let flush = |builder: SegmentBuilder, levels: &mut Vec<ObjectReference>| -> Result<()> {
         let count = builder.entry_count() as u64;
         let name = fresh_name(&level_name(number, levels.len() as u32));
-        let binding = Binding { repository: repository.id(), kind: Kind::Segment, name: &name };
+        let binding = Binding {
+            repository: repository.id(),
+            kind: Kind::Segment,
+            name: &name,
+        };
         let object = binding.framed_object(&repository.keys().index, b"", &builder.finish());
         levels.push(reference(&name, &object, count));
         repository.store().put(&name, object.into())
@@ -215,6 +271,12 @@ fn write_levels(
     if builder.entry_count() > 0 {
         flush(builder, &mut levels)?;
     }
-    let replaced = survey.view.generation.levels.iter().map(|level| level.name.clone()).collect();
+    let replaced = survey
+        .view
+        .generation
+        .levels
+        .iter()
+        .map(|level| level.name.clone())
+        .collect();
     Ok((levels, live, replaced))
 }

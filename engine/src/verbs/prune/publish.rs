@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use super::PruneOptions;
 use super::fold::{self, FoldedIndex};
 use super::plan::{PackFate, PrunePlan};
 use super::survey::{Survey, references_of};
-use super::PruneOptions;
 use crate::format::end::{IndexPart, NewEnd, Outcome, end_name};
 use crate::format::generation::{Condemned, Generation, generation_name};
 use crate::format::open::SessionKind;
@@ -73,7 +73,11 @@ pub(super) fn condemn(
         .filter(|(_, fate)| **fate == PackFate::Condemn)
         .map(|(pack, _)| match known.get(pack) {
             Some(known) => **known,
-            None => Condemned { pack: *pack, generation: number, time: now },
+            None => Condemned {
+                pack: *pack,
+                generation: number,
+                time: now,
+            },
         })
         .filter(|condemned| !before.dead.contains(&condemned.pack))
         .collect();
@@ -82,7 +86,13 @@ pub(super) fn condemn(
         predecessor: survey.view.generation_hash,
         created: now,
         condemned,
-        counted: survey.counted.iter().copied().collect::<BTreeSet<_>>().into_iter().collect(),
+        counted: survey
+            .counted
+            .iter()
+            .copied()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
         ..before.clone()
     };
     Ok(publish(repository, &generation)?.map(|hash| Condemning { generation, hash }))
@@ -92,7 +102,10 @@ pub(super) fn condemn(
 fn publish(repository: &Repository, generation: &Generation) -> Result<Option<[u8; 32]>> {
     let object = generation.to_object(repository.id(), &repository.keys().index)?;
     let hash = *blake3::hash(&object).as_bytes();
-    match repository.store().create(&generation_name(generation.number), object.into())? {
+    match repository
+        .store()
+        .create(&generation_name(generation.number), object.into())?
+    {
         Created::Done => Ok(Some(hash)),
         Created::Exists(_) => Ok(None),
     }
@@ -107,7 +120,13 @@ pub(super) fn barrier(
     progress: &dyn Progress,
 ) -> Result<Barrier> {
     let until = Instant::now() + Duration::from_secs(options.wait_seconds);
-    let oldest = condemning.generation.condemned.iter().map(|condemned| condemned.generation).max().unwrap_or(0);
+    let oldest = condemning
+        .generation
+        .condemned
+        .iter()
+        .map(|condemned| condemned.generation)
+        .max()
+        .unwrap_or(0);
     let mut fenced = Vec::new();
     loop {
         let mut sessions = repository.list_sessions()?;
@@ -126,10 +145,19 @@ pub(super) fn barrier(
             .filter(|(_, state)| state.end.is_none() && state.open)
             .map(|(session, state)| (*session, state.at))
             .collect();
-        let waited_for: BTreeSet<SessionId> =
-            running.iter().filter(|(_, at)| **at < oldest).map(|(session, _)| *session).collect();
+        let waited_for: BTreeSet<SessionId> = running
+            .iter()
+            .filter(|(_, at)| **at < oldest)
+            .map(|(session, _)| *session)
+            .collect();
         if waited_for.is_empty() || Instant::now() >= until || progress.interrupted() {
-            let mut barrier = Barrier { running, waited_for, fenced, late: HashMap::new(), sessions };
+            let mut barrier = Barrier {
+                running,
+                waited_for,
+                fenced,
+                late: HashMap::new(),
+                sessions,
+            };
             barrier.late = late_references(repository, survey, &barrier)?;
             return Ok(barrier);
         }
@@ -171,8 +199,13 @@ fn fence(repository: &Repository, session: SessionId, options: &PruneOptions) ->
         kind: SessionKind::Backup,
         external_references: false,
     };
-    let end =
-        NewEnd { outcome: Outcome::Fenced, nonce: random_bytes(), index: &index, maintenance: None, snapshot: None };
+    let end = NewEnd {
+        outcome: Outcome::Fenced,
+        nonce: random_bytes(),
+        index: &index,
+        maintenance: None,
+        snapshot: None,
+    };
     let object = end.to_object(repository.id(), session, &repository.keys().index)?;
     match repository.store().create(&end_name(session), object.into())? {
         Created::Done | Created::Exists(_) => Ok(()),
@@ -236,8 +269,15 @@ pub(super) fn bury(
         let named = barrier.sessions.get(&pack.session).is_some_and(|state| state.open);
         there || named
     });
-    let FoldedIndex { levels, catalogue, moved, folded, sessions_done, marks_done, replaced } =
-        fold::fold(repository, survey, barrier, number, &dead, options)?;
+    let FoldedIndex {
+        levels,
+        catalogue,
+        moved,
+        folded,
+        sessions_done,
+        marks_done,
+        replaced,
+    } = fold::fold(repository, survey, barrier, number, &dead, options)?;
     let generation = Generation {
         number,
         predecessor: condemning.hash,
@@ -249,6 +289,12 @@ pub(super) fn bury(
         moved,
         counted: condemning.generation.counted.clone(),
     };
-    let published = Published { generation, folded, sessions_done, marks_done, replaced };
+    let published = Published {
+        generation,
+        folded,
+        sessions_done,
+        marks_done,
+        replaced,
+    };
     Ok(publish(repository, &published.generation)?.map(|_| published))
 }

@@ -11,7 +11,12 @@ const AT_ONCE: usize = 500;
 /// Deletes. Gives how many packs, and how many bytes.
 pub(super) fn remove(repository: &Repository, published: &Published, progress: &dyn Progress) -> Result<(u64, u64)> {
     let sizes = list_packs(repository)?;
-    let dead: Vec<_> = published.generation.dead.iter().filter(|pack| sizes.contains_key(pack)).collect();
+    let dead: Vec<_> = published
+        .generation
+        .dead
+        .iter()
+        .filter(|pack| sizes.contains_key(pack))
+        .collect();
     let (mut packs, mut bytes) = (0, 0);
     for some in dead.chunks(AT_ONCE) {
         let names: Vec<ObjectName> = some.iter().map(|pack| pack.object()).collect();
@@ -40,7 +45,9 @@ fn remove_sessions(repository: &Repository, sessions: &[SessionId]) -> Result<()
     };
     let listed = |prefix: &str| -> Result<Vec<ObjectName>> {
         let objects = store.list(prefix)?.into_iter().map(|object| object.name);
-        Ok(objects.filter(|name| of(name, prefix).is_some_and(|session| wanted.contains(&session))).collect())
+        Ok(objects
+            .filter(|name| of(name, prefix).is_some_and(|session| wanted.contains(&session)))
+            .collect())
     };
     let states = listed("s/")?;
     let (opens, rest): (Vec<_>, Vec<_>) = states.into_iter().partition(|name| name.ends_with("/open"));

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::PruneOptions;
 use super::plan::{PackFate, PrunePlan};
 use super::survey::Survey;
-use super::PruneOptions;
 use crate::format::open::SessionKind;
 use crate::format::references::Moved;
 use crate::repository::writer::WriterOptions;
@@ -38,7 +38,12 @@ pub(super) fn repack(
     let writer = Writer::begin_repack(repository, writer_options)?;
     let (mut packs, mut bytes) = (0, 0);
     let mut moved = Vec::new();
-    for pack in plan.fates.iter().filter(|(_, fate)| **fate == PackFate::Repack).map(|(pack, _)| pack) {
+    for pack in plan
+        .fates
+        .iter()
+        .filter(|(_, fate)| **fate == PackFate::Repack)
+        .map(|(pack, _)| pack)
+    {
         if progress.interrupted() {
             break;
         }
@@ -103,5 +108,12 @@ fn move_pack(repository: &Repository, survey: &Survey, writer: &Writer<'_>, pack
             debug_assert!(matches!(entry.kind, BlobKind::Data | BlobKind::Tree));
         }
     }
-    Ok((Moved { session: pack.session, number: pack.number, to }, length))
+    Ok((
+        Moved {
+            session: pack.session,
+            number: pack.number,
+            to,
+        },
+        length,
+    ))
 }

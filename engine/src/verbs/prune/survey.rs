@@ -39,14 +39,27 @@ pub(super) struct Tables {
 impl Tables {
     fn add(&mut self, session: SessionId, moved: Vec<Moved>) {
         for table in moved {
-            let to = table.to.iter().map(|(old, pack, new)| (*old, (PackName { session, number: *pack }, *new)));
-            let known = self.by_pack.entry(table.pack()).or_insert_with(|| (session, HashMap::new()));
+            let to = table
+                .to
+                .iter()
+                .map(|(old, pack, new)| (*old, (PackName { session, number: *pack }, *new)));
+            let known = self
+                .by_pack
+                .entry(table.pack())
+                .or_insert_with(|| (session, HashMap::new()));
             known.1.extend(to);
         }
     }
 
     /// Adds `used` of `pack` to `all`, following moved blobs. Gives the repack session whose table was needed.
-    fn follow(&self, pack: PackName, used: &Used, blobs: u32, live: &LiveSizes<'_>, all: &mut HashMap<PackName, Used>) -> Vec<SessionId> {
+    fn follow(
+        &self,
+        pack: PackName,
+        used: &Used,
+        blobs: u32,
+        live: &LiveSizes<'_>,
+        all: &mut HashMap<PackName, Used>,
+    ) -> Vec<SessionId> {
         let Some((session, table)) = self.by_pack.get(&pack) else {
             merge(all, pack, used);
             return Vec::new();
@@ -61,7 +74,9 @@ impl Tables {
             }
             match table.get(&ordinal) {
                 Some((to, place)) => {
-                    gone.entry(*to).or_insert_with(|| Used::none((live.blobs)(*to))).insert(*place);
+                    gone.entry(*to)
+                        .or_insert_with(|| Used::none((live.blobs)(*to)))
+                        .insert(*place);
                 }
                 None => {
                     stay.insert(ordinal);
@@ -115,7 +130,11 @@ pub(super) fn survey(repository: &Repository) -> Result<Survey> {
     let pinned = pinned(repository, &survey.view)?;
     let pair = repository.keys().maintenance.pair.as_ref();
     let pair = pair.ok_or_else(|| repository.role_too_small("a maintainer or an owner"))?;
-    let committed: Vec<_> = survey.view.all_committed().map(|(session, end)| (session, end.clone())).collect();
+    let committed: Vec<_> = survey
+        .view
+        .all_committed()
+        .map(|(session, end)| (session, end.clone()))
+        .collect();
     for (session, end) in &committed {
         if end.index.kind == SessionKind::Repack {
             let part = end.maintenance(repository.id(), *session, pair)?;
@@ -137,19 +156,29 @@ pub(super) fn survey(repository: &Repository) -> Result<Survey> {
 
 pub(super) fn list_packs(repository: &Repository) -> Result<HashMap<PackName, u64>> {
     let listed = repository.store().list("p/")?;
-    Ok(listed.into_iter().filter_map(|object| Some((pack_of(&object.name)?, object.size))).collect())
+    Ok(listed
+        .into_iter()
+        .filter_map(|object| Some((pack_of(&object.name)?, object.size)))
+        .collect())
 }
 
 /// The pack that an object's name stands for.
 pub(super) fn pack_of(name: &str) -> Option<PackName> {
     let (session, number) = name.strip_prefix("p/")?.split_once('/')?;
-    Some(PackName { session: session.parse().ok()?, number: u32::from_str_radix(number, 16).ok()? })
+    Some(PackName {
+        session: session.parse().ok()?,
+        number: u32::from_str_radix(number, 16).ok()?,
+    })
 }
 
 /// Snapshots that running read sessions hold.
 fn pinned(repository: &Repository, view: &View) -> Result<HashSet<SessionId>> {
     let mut pinned = HashSet::new();
-    for (session, _) in view.sessions.iter().filter(|(_, state)| state.open && state.end.is_none()) {
+    for (session, _) in view
+        .sessions
+        .iter()
+        .filter(|(_, state)| state.open && state.end.is_none())
+    {
         match repository.session_open(view, *session) {
             Ok(open) => pinned.extend(open.pins),
             // Ended and removed since it was listed.
@@ -174,7 +203,8 @@ impl Survey {
             // A pack that is gone has a table that says where all its used blobs are; how many it had is in the table's keys at most.
             let count = if count == 0 { u32::from(u16::MAX) } else { count };
             let live = LiveSizes { blobs: &blobs };
-            self.needed_tables.extend(self.tables.follow(*pack, used, count, &live, &mut self.used));
+            self.needed_tables
+                .extend(self.tables.follow(*pack, used, count, &live, &mut self.used));
         }
         self.counted.insert(session);
         Ok(())
@@ -182,7 +212,9 @@ impl Survey {
 
     fn weigh(&mut self) {
         for (pack, used) in &self.used {
-            let Some(info) = self.view.index.pack(pack) else { continue };
+            let Some(info) = self.view.index.pack(pack) else {
+                continue;
+            };
             if matches!(used, Used::All) || used.count(info.blobs) == info.blobs {
                 self.used_bytes.insert(*pack, u64::from(info.size));
             }
@@ -204,7 +236,10 @@ impl Survey {
 
     /// Whether the session that wrote the pack has ended, so that the pack may be judged.
     pub(super) fn has_ended(&self, session: SessionId) -> bool {
-        self.view.sessions.get(&session).is_none_or(|state| state.end.is_some() || !state.open)
+        self.view
+            .sessions
+            .get(&session)
+            .is_none_or(|state| state.end.is_some() || !state.open)
     }
 
     /// Parts of the newest catalogue.
@@ -231,6 +266,8 @@ pub(super) fn references_of(repository: &Repository, view: &View, session: Sessi
     }
     let part = end.maintenance(repository.id(), session, pair)?;
     let name = crate::format::end::end_name(session);
-    let references = part.references.ok_or_else(|| Error::damaged(&name, "it has no references"))?;
+    let references = part
+        .references
+        .ok_or_else(|| Error::damaged(&name, "it has no references"))?;
     References::decode(&name, &references)
 }
