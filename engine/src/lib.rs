@@ -23,4 +23,5 @@ pub mod repository;
 pub mod store;
 pub mod target;
 pub mod verbs;
+pub mod source;
 pub mod words;
