@@ -21,7 +21,7 @@ pub mod index;
 pub mod pack;
 pub mod repository;
 pub mod store;
+pub mod source;
 pub mod target;
 pub mod verbs;
-pub mod source;
 pub mod words;

@@ -93,6 +93,11 @@ impl quick_cache::Weighter<BlobId, bytes::Bytes> for TreeBlobWeight {
 const TREE_BLOBS_BYTES: u64 = 24 << 20;
 const TABLES: usize = 256;
 
+fn remembered_config(cache: &std::path::Path, store: &Store) -> PathBuf {
+    let hash = blake3::hash(store.location().to_string().as_bytes());
+    cache.join("configs").join(&hash.to_hex()[..32])
+}
+
 impl Repository {
     /// Makes a repository and opens it as its owner. Gives the key of the first slot when no passphrase was given.
     ///
@@ -151,6 +156,18 @@ impl Repository {
     /// # Errors
     /// [`Error::NoRepository`], [`Error::WrongKey`], [`Error::NewerFormat`], [`Error::Damaged`]; what the store says.
     pub fn open(store: Store, credential: &Credential, cache_folder: Option<PathBuf>, access: Access) -> Result<Self> {
+        // A config never changes, so a copy of it saves a request; a repository that was made anew at the same place is noticed by its keys.
+        let remembered = cache_folder
+            .as_deref()
+            .filter(|_| store.location().local_path().is_none());
+        let remembered = remembered.map(|folder| remembered_config(folder, &store));
+        if let Some(object) = remembered.as_ref().and_then(|path| std::fs::read(path).ok())
+            && let Ok(config) = Config::from_object(&object, access)
+            && let Ok((slot, keys)) = slots::unlock(&store, &config, credential)
+            && keys.config_hash == *blake3::hash(&object).as_bytes()
+        {
+            return Self::with_keys(store, config, keys, slot, cache_folder);
+        }
         let object = match store.get(config::NAME) {
             Ok(object) => object,
             Err(Error::Missing { .. }) => {
@@ -164,6 +181,11 @@ impl Repository {
         let (slot, keys) = slots::unlock(&store, &config, credential)?;
         if keys.config_hash != *blake3::hash(&object).as_bytes() {
             return Err(Error::damaged(config::NAME, "it is not the one that the owner made"));
+        }
+        if let Some(path) = remembered {
+            // A copy that cannot be kept costs a request next time.
+            let _ = path.parent().map(std::fs::create_dir_all);
+            let _ = std::fs::write(path, &object);
         }
         Self::with_keys(store, config, keys, slot, cache_folder)
     }

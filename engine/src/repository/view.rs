@@ -194,12 +194,17 @@ impl Repository {
     /// # Errors
     /// What the store says; [`Error::Damaged`].
     pub fn load_view(&self, leave: Leave) -> Result<View> {
+        self.load_view_beside(leave, None)
+    }
+
+    /// [`Repository::load_view`] as the session `own` needs it: without itself.
+    pub(crate) fn load_view_beside(&self, leave: Leave, own: Option<SessionId>) -> Result<View> {
         let (generation, generation_hash) = self.newest_generation(0)?;
         let folded = self.load_catalogue(&generation.catalogue)?;
         let mut sessions = self.list_sessions()?;
         sessions.retain(|session, state| {
             // What a fold has not removed yet, or keeps as a tombstone, is folded all the same.
-            !folded.contains_key(session) && (state.open || state.end.is_some())
+            !folded.contains_key(session) && (state.open || state.end.is_some()) && Some(*session) != own
         });
         self.load_ends(&mut sessions)?;
         let mut index = Index::new(

@@ -191,7 +191,7 @@ impl<'r> Writer<'r> {
         let object = open.to_object(repository.id(), session, &keys.index)?;
         let open_hash = *blake3::hash(&object).as_bytes();
         repository.store.put(&open_name(session), object.into())?;
-        let view = Arc::new(repository.load_view(Leave::Condemned)?);
+        let view = Arc::new(repository.load_view_beside(Leave::Condemned, Some(session))?);
         Ok(Self {
             repository,
             session,

@@ -39,7 +39,10 @@ pub struct Ahead {
 
 impl Default for Ahead {
     fn default() -> Self {
-        Self { piece_bytes: 4 * 1024 * 1024, pieces: 2 }
+        Self {
+            piece_bytes: 4 * 1024 * 1024,
+            pieces: 2,
+        }
     }
 }
 
@@ -58,14 +61,24 @@ impl ReadAhead {
     fn start(ahead: Ahead, read: impl FnOnce(&Reader) -> Flow + Send + 'static) -> io::Result<Self> {
         let (sender, pieces) = sync_channel(ahead.pieces);
         let (back, buffers) = channel();
-        let reader = Reader { piece_bytes: ahead.piece_bytes.max(1), pieces: sender, buffers };
-        let thread = std::thread::Builder::new().name("read-ahead".to_string()).spawn(move || {
-            if let ControlFlow::Break(Some(error)) = read(&reader) {
-                // Nobody listens any more if this fails.
-                drop(reader.pieces.send(Err(error)));
-            }
-        })?;
-        Ok(Self { pieces: Some(pieces), back, thread: Some(thread) })
+        let reader = Reader {
+            piece_bytes: ahead.piece_bytes.max(1),
+            pieces: sender,
+            buffers,
+        };
+        let thread = std::thread::Builder::new()
+            .name("read-ahead".to_string())
+            .spawn(move || {
+                if let ControlFlow::Break(Some(error)) = read(&reader) {
+                    // Nobody listens any more if this fails.
+                    drop(reader.pieces.send(Err(error)));
+                }
+            })?;
+        Ok(Self {
+            pieces: Some(pieces),
+            back,
+            thread: Some(thread),
+        })
     }
 
     /// Gives a buffer back, to be filled again.
@@ -119,7 +132,9 @@ impl Reader {
             self.hole(extent.start - at)?;
             at = extent.start;
             while at < extent.end {
-                let wanted = usize::try_from(extent.end - at).unwrap_or(usize::MAX).min(self.piece_bytes);
+                let wanted = usize::try_from(extent.end - at)
+                    .unwrap_or(usize::MAX)
+                    .min(self.piece_bytes);
                 // A buffer that was full before is not zeroed again: only its length is set.
                 let mut buffer = self.buffers.try_recv().unwrap_or_default();
                 buffer.resize(wanted, 0);
@@ -150,11 +165,19 @@ impl Reader {
     }
 
     fn data(&self, buffer: Vec<u8>) -> Flow {
-        if buffer.is_empty() { ControlFlow::Continue(()) } else { self.send(Piece::Data(buffer)) }
+        if buffer.is_empty() {
+            ControlFlow::Continue(())
+        } else {
+            self.send(Piece::Data(buffer))
+        }
     }
 
     fn hole(&self, length: u64) -> Flow {
-        if length == 0 { ControlFlow::Continue(()) } else { self.send(Piece::Hole(length)) }
+        if length == 0 {
+            ControlFlow::Continue(())
+        } else {
+            self.send(Piece::Hole(length))
+        }
     }
 
     fn send(&self, piece: Piece) -> Flow {

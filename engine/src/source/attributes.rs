@@ -34,10 +34,17 @@ impl Found {
             path.push(b'/');
             path.extend_from_slice(self.name());
             let follow = matches!(self.kind, FoundKind::File { from_device: true, .. });
-            let place = if follow { Place::Followed(&path) } else { Place::Named(&path) };
+            let place = if follow {
+                Place::Followed(&path)
+            } else {
+                Place::Named(&path)
+            };
             Ok(collect(&place))
         };
-        read().unwrap_or_else(|error| Attributes { values: Vec::new(), failure: Some(error) })
+        read().unwrap_or_else(|error| Attributes {
+            values: Vec::new(),
+            failure: Some(error),
+        })
     }
 }
 

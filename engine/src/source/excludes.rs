@@ -57,7 +57,10 @@ pub struct Marker {
 impl Pattern {
     /// A pattern that tells upper from lower case.
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), any_case: false }
+        Self {
+            text: text.into(),
+            any_case: false,
+        }
     }
 
     /// The patterns of a file: one a line; empty lines and lines that start with `#` are none.
@@ -68,10 +71,16 @@ impl Pattern {
         for (at, line) in content.split(|byte| *byte == b'\n').enumerate() {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             let text = std::str::from_utf8(line).map_err(|_| {
-                Error::Invalid(format!("Line {} of {name} is not UTF-8: write `?` for each byte that is not", at + 1))
+                Error::Invalid(format!(
+                    "Line {} of {name} is not UTF-8: write `?` for each byte that is not",
+                    at + 1
+                ))
             })?;
             if !text.trim().is_empty() && !text.starts_with('#') {
-                patterns.push(Self { text: text.to_string(), any_case });
+                patterns.push(Self {
+                    text: text.to_string(),
+                    any_case,
+                });
             }
         }
         Ok(patterns)
@@ -81,7 +90,10 @@ impl Pattern {
 impl Marker {
     /// The marker of caches, `CACHEDIR.TAG` with its signature.
     pub fn of_caches() -> Self {
-        Self { name: CACHE_NAME.to_vec(), header: CACHE_HEADER.to_vec() }
+        Self {
+            name: CACHE_NAME.to_vec(),
+            header: CACHE_HEADER.to_vec(),
+        }
     }
 
     /// Reads `NAME` or `NAME:HEADER`. Fails when the name is none of a file.
@@ -91,7 +103,9 @@ impl Marker {
         let header = parts.next().unwrap_or_default().to_vec();
         if name.is_empty() || name.contains(&b'/') || name.contains(&0) {
             let given = String::from_utf8_lossy(given);
-            return Err(Error::Invalid(format!("`{given}` names no file that could mark a folder")));
+            return Err(Error::Invalid(format!(
+                "`{given}` names no file that could mark a folder"
+            )));
         }
         Ok(Self { name, header })
     }
@@ -101,13 +115,29 @@ impl Excludes {
     /// Everything that was asked for, as text, for the snapshot's record.
     pub fn texts(&self) -> Vec<String> {
         let case = |pattern: &Pattern| if pattern.any_case { " (any case)" } else { "" };
-        let patterns = self.patterns.iter().map(|pattern| format!("{}{}", pattern.text, case(pattern)));
-        let includes = self.includes.iter().map(|pattern| format!("only {}{}", pattern.text, case(pattern)));
+        let patterns = self
+            .patterns
+            .iter()
+            .map(|pattern| format!("{}{}", pattern.text, case(pattern)));
+        let includes = self
+            .includes
+            .iter()
+            .map(|pattern| format!("only {}{}", pattern.text, case(pattern)));
         let markers = self.markers.iter().map(|marker| {
-            let (name, header) = (String::from_utf8_lossy(&marker.name), String::from_utf8_lossy(&marker.header));
-            if header.is_empty() { format!("folders with {name}") } else { format!("folders with {name}: {header}") }
+            let (name, header) = (
+                String::from_utf8_lossy(&marker.name),
+                String::from_utf8_lossy(&marker.header),
+            );
+            if header.is_empty() {
+                format!("folders with {name}")
+            } else {
+                format!("folders with {name}: {header}")
+            }
         });
-        let sizes = self.larger_than.iter().map(|size| format!("files larger than {size} bytes"));
+        let sizes = self
+            .larger_than
+            .iter()
+            .map(|size| format!("files larger than {size} bytes"));
         patterns.chain(includes).chain(markers).chain(sizes).collect()
     }
 }
@@ -170,7 +200,9 @@ fn matcher(patterns: &[Pattern]) -> Result<Gitignore> {
     if let Some((text, error)) = failure {
         return Err(Error::Invalid(format!("`{text}` is no pattern: {error}")));
     }
-    builder.build().map_err(|error| Error::Invalid(format!("The patterns cannot be used together: {error}")))
+    builder
+        .build()
+        .map_err(|error| Error::Invalid(format!("The patterns cannot be used together: {error}")))
 }
 
 #[cfg(test)]
@@ -180,12 +212,24 @@ mod tests {
 
     fn filter(patterns: &[&str]) -> Filter {
         let patterns = patterns.iter().map(|text| Pattern::new(*text)).collect();
-        Filter::new(Excludes { patterns, ..Excludes::default() }).unwrap()
+        Filter::new(Excludes {
+            patterns,
+            ..Excludes::default()
+        })
+        .unwrap()
     }
 
     #[test]
     fn patterns_mean_what_they_mean_to_git() {
-        let filter = filter(&["*.tmp", "!keep.tmp", "/top", "build/", "a/**/z", "# no comment matches", "\\#odd"]);
+        let filter = filter(&[
+            "*.tmp",
+            "!keep.tmp",
+            "/top",
+            "build/",
+            "a/**/z",
+            "# no comment matches",
+            "\\#odd",
+        ]);
         let excluded = |path: &str| filter.excludes(path.as_bytes(), false);
         assert!(excluded("x.tmp") && excluded("deep/er/x.tmp"));
         assert!(!excluded("keep.tmp") && !excluded("deep/keep.tmp"));
@@ -199,10 +243,17 @@ mod tests {
     fn case_counts_unless_a_pattern_says_otherwise() {
         let patterns = vec![
             Pattern::new("*.LOG"),
-            Pattern { text: "*.Bak".to_string(), any_case: true },
+            Pattern {
+                text: "*.Bak".to_string(),
+                any_case: true,
+            },
             Pattern::new("!kept.bak"),
         ];
-        let filter = Filter::new(Excludes { patterns, ..Excludes::default() }).unwrap();
+        let filter = Filter::new(Excludes {
+            patterns,
+            ..Excludes::default()
+        })
+        .unwrap();
         assert!(filter.excludes(b"a.LOG", false) && !filter.excludes(b"a.log", false));
         assert!(filter.excludes(b"a.BAK", false) && filter.excludes(b"a.bak", false));
         assert!(!filter.excludes(b"kept.bak", false) && filter.excludes(b"KEPT.bak", false));
@@ -218,7 +269,11 @@ mod tests {
     #[test]
     fn what_is_below_an_included_folder_is_included() {
         let includes = vec![Pattern::new("*.jpg"), Pattern::new("/all/"), Pattern::new("!/all/not")];
-        let filter = Filter::new(Excludes { includes, ..Excludes::default() }).unwrap();
+        let filter = Filter::new(Excludes {
+            includes,
+            ..Excludes::default()
+        })
+        .unwrap();
         assert!(filter.includes_only());
         assert!(filter.includes(b"x/y.jpg", false, false) && !filter.includes(b"x/y.png", false, false));
         assert!(filter.includes(b"all", true, false) && filter.includes(b"all/x", false, true));
@@ -227,18 +282,38 @@ mod tests {
 
     #[test]
     fn a_pattern_that_is_none_is_named() {
-        let excludes = Excludes { patterns: vec![Pattern::new("fine"), Pattern::new("a[")], ..Excludes::default() };
+        let excludes = Excludes {
+            patterns: vec![Pattern::new("fine"), Pattern::new("a[")],
+            ..Excludes::default()
+        };
         let error = Filter::new(excludes).unwrap_err().to_string();
         assert!(error.starts_with("`a[` is no pattern"), "{error}");
-        assert!(Pattern::of_lines("list", b"ok\n\xff\n", false).unwrap_err().to_string().contains("Line 2 of list"));
+        assert!(
+            Pattern::of_lines("list", b"ok\n\xff\n", false)
+                .unwrap_err()
+                .to_string()
+                .contains("Line 2 of list")
+        );
         assert_eq!(Pattern::of_lines("list", b"# x\n\na\r\n b\n", false).unwrap().len(), 2);
     }
 
     #[test]
     fn markers_are_read_with_and_without_a_header() {
         let marker = |given: &[u8]| Marker::parse(given);
-        assert_eq!(marker(b".nobackup").unwrap(), Marker { name: b".nobackup".to_vec(), header: Vec::new() });
-        assert_eq!(marker(b"a:b:c").unwrap(), Marker { name: b"a".to_vec(), header: b"b:c".to_vec() });
+        assert_eq!(
+            marker(b".nobackup").unwrap(),
+            Marker {
+                name: b".nobackup".to_vec(),
+                header: Vec::new()
+            }
+        );
+        assert_eq!(
+            marker(b"a:b:c").unwrap(),
+            Marker {
+                name: b"a".to_vec(),
+                header: b"b:c".to_vec()
+            }
+        );
         assert!(marker(b"").is_err() && marker(b":x").is_err() && marker(b"a/b").is_err());
     }
 }

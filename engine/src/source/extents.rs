@@ -18,7 +18,12 @@ pub struct DataExtents<'a> {
 
 impl<'a> DataExtents<'a> {
     pub(super) fn new(file: BorrowedFd<'a>, size: u64, may_have_holes: bool) -> Self {
-        Self { file, at: 0, size, may_have_holes }
+        Self {
+            file,
+            at: 0,
+            size,
+            may_have_holes,
+        }
     }
 
     fn find(&mut self) -> io::Result<Option<Range<u64>>> {

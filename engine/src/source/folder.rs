@@ -30,7 +30,9 @@ pub(super) struct Descriptors {
 impl Descriptors {
     /// At most `most` folders stay open; 0 means a quarter of what the process may open, up to 4,096.
     pub(super) fn new(most: usize) -> Arc<Self> {
-        let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(65_536);
+        let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile)
+            .current
+            .unwrap_or(65_536);
         let quarter = usize::try_from(allowed / 4).unwrap_or(4_096).clamp(16, 4_096);
         Arc::new(Self {
             open: AtomicUsize::new(0),
@@ -49,7 +51,13 @@ impl Descriptors {
     }
 
     /// Opens for reading, without touching the access time where that is permitted (to the owner and to root).
-    pub(super) fn open(&self, at: BorrowedFd<'_>, name: &[u8], flags: OFlags, owner: Option<u32>) -> io::Result<OwnedFd> {
+    pub(super) fn open(
+        &self,
+        at: BorrowedFd<'_>,
+        name: &[u8],
+        flags: OFlags,
+        owner: Option<u32>,
+    ) -> io::Result<OwnedFd> {
         // NONBLOCK: a pipe that took the file's place must not hang us.
         let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
         let permitted = owner == Some(self.user) || !self.access_time_refused.load(Ordering::Relaxed);
@@ -136,7 +144,9 @@ impl Folder {
     /// Opens the folder `name` in this one, whose descriptor is `at`.
     pub(super) fn enter(self: &Arc<Self>, at: BorrowedFd<'_>, name: &[u8], entering: Entering) -> io::Result<Entered> {
         let descriptor = match entering {
-            Entering::List => self.descriptors.open(at, name, OFlags::DIRECTORY | OFlags::NOFOLLOW, None)?,
+            Entering::List => self
+                .descriptors
+                .open(at, name, OFlags::DIRECTORY | OFlags::NOFOLLOW, None)?,
             Entering::ListFollowing => self.descriptors.open(at, name, OFlags::DIRECTORY, None)?,
             Entering::Pass => open_at(at, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)?,
         };
@@ -213,7 +223,13 @@ impl Folder {
             let (piece, count) = next.piece(rest);
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let opened = if count > 1 {
-                rustix::fs::openat2(&reached, piece.as_slice(), flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+                rustix::fs::openat2(
+                    &reached,
+                    piece.as_slice(),
+                    flags,
+                    Mode::empty(),
+                    ResolveFlags::NO_SYMLINKS,
+                )
             } else {
                 Err(Errno::NOSYS)
             };

@@ -88,7 +88,11 @@ pub struct SourceError {
 
 impl SourceError {
     pub(super) fn new(path: &[u8], action: &'static str, source: impl Into<io::Error>) -> Self {
-        Self { path: path.to_vec(), action, source: source.into() }
+        Self {
+            path: path.to_vec(),
+            action,
+            source: source.into(),
+        }
     }
 
     /// Whether the item was there when its folder was listed and is gone since.
@@ -108,13 +112,23 @@ impl Found {
 
     /// The file's size in bytes; 0 for everything else.
     pub fn size(&self) -> u64 {
-        if let FoundKind::File { size, .. } = self.kind { size } else { 0 }
+        if let FoundKind::File { size, .. } = self.kind {
+            size
+        } else {
+            0
+        }
     }
 
     /// What marks the item as one of several names of one inode; for files and symbolic links.
     pub fn link(&self) -> Option<HardLink> {
         match self.kind {
-            FoundKind::File { links, device, from_device: false, .. } | FoundKind::Symlink { links, device, .. }
+            FoundKind::File {
+                links,
+                device,
+                from_device: false,
+                ..
+            }
+            | FoundKind::Symlink { links, device, .. }
                 if links > 1 =>
             {
                 Some(HardLink { links, device })
@@ -134,19 +148,32 @@ impl Found {
         let link = self.link();
         let kind = match self.kind {
             FoundKind::Folder => EntryKind::Folder,
-            FoundKind::File { size, from_device, .. } => EntryKind::File { size, content, link, from_device },
+            FoundKind::File { size, from_device, .. } => EntryKind::File {
+                size,
+                content,
+                link,
+                from_device,
+            },
             FoundKind::Symlink { target, .. } => EntryKind::Symlink { target, link },
             FoundKind::Fifo => EntryKind::Fifo,
             FoundKind::Socket => EntryKind::Socket,
             FoundKind::CharacterDevice { major, minor } => EntryKind::CharacterDevice { major, minor },
             FoundKind::BlockDevice { major, minor } => EntryKind::BlockDevice { major, minor },
         };
-        Entry { path: self.path, kind, metadata: self.metadata }
+        Entry {
+            path: self.path,
+            kind,
+            metadata: self.metadata,
+        }
     }
 
     /// Bytes that it occupies in memory, about: what the walk's budget counts.
     pub(super) fn weight(&self) -> usize {
-        let target = if let FoundKind::Symlink { target, .. } = &self.kind { target.len() } else { 0 };
+        let target = if let FoundKind::Symlink { target, .. } = &self.kind {
+            target.len()
+        } else {
+            0
+        };
         size_of::<Self>() + self.path.len() + target
     }
 }
@@ -175,7 +202,11 @@ pub(super) fn kind_of(stat: &Stat, target: impl FnOnce() -> io::Result<Vec<u8>>)
     Ok(match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => FoundKind::Folder,
         FileType::RegularFile => file_of(stat),
-        FileType::Symlink => FoundKind::Symlink { target: target()?, links: links_of(stat), device: stat.st_dev },
+        FileType::Symlink => FoundKind::Symlink {
+            target: target()?,
+            links: links_of(stat),
+            device: stat.st_dev,
+        },
         FileType::Fifo => FoundKind::Fifo,
         FileType::Socket => FoundKind::Socket,
         FileType::CharacterDevice => FoundKind::CharacterDevice { major, minor },
@@ -194,7 +225,10 @@ pub(super) fn file_of(stat: &Stat) -> FoundKind {
     }
 }
 
-#[allow(clippy::useless_conversion, reason = "the field's type differs between architectures")]
+#[allow(
+    clippy::useless_conversion,
+    reason = "the field's type differs between architectures"
+)]
 fn links_of(stat: &Stat) -> u64 {
     u64::from(stat.st_nlink)
 }

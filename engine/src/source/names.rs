@@ -89,7 +89,11 @@ impl Names {
     /// Adds names that must be there whether the folder lists them or not: those of this pass, which began `after`.
     pub(super) fn add<'a>(&mut self, list: impl Iterator<Item = &'a [u8]>, after: Option<&[u8]>) {
         let before = self.list.len();
-        let last = self.list.last().filter(|_| self.more).map(|name| name.of(&self.bytes).to_vec());
+        let last = self
+            .list
+            .last()
+            .filter(|_| self.more)
+            .map(|name| name.of(&self.bytes).to_vec());
         list.filter(|name| after.is_none_or(|after| *name > after))
             .filter(|name| last.as_deref().is_none_or(|last| *name <= last))
             .for_each(|name| self.push(name, FileType::Unknown));
@@ -115,13 +119,22 @@ impl Names {
     }
 
     pub(super) fn contains(&self, wanted: &[u8]) -> bool {
-        self.list.binary_search_by(|name| name.of(&self.bytes).cmp(wanted)).is_ok()
+        self.list
+            .binary_search_by(|name| name.of(&self.bytes).cmp(wanted))
+            .is_ok()
     }
 
     fn push(&mut self, name: &[u8], kind: FileType) {
-        let (Ok(offset), Ok(length)) = (u32::try_from(self.bytes.len()), u16::try_from(name.len())) else { return };
+        let (Ok(offset), Ok(length)) = (u32::try_from(self.bytes.len()), u16::try_from(name.len())) else {
+            return;
+        };
         self.bytes.extend_from_slice(name);
-        self.list.push(Name { key: 0, offset, length, kind });
+        self.list.push(Name {
+            key: 0,
+            offset,
+            length,
+            kind,
+        });
     }
 
     /// Sorts and drops repetitions: a folder that changes while it is listed may show a name twice.
@@ -135,9 +148,19 @@ impl Names {
             })
         });
         for name in &mut self.list {
-            name.key = name.of(bytes).iter().skip(shared).chain(std::iter::repeat(&0)).take(8).fold(0, |key, byte| key << 8 | u64::from(*byte));
+            name.key = name
+                .of(bytes)
+                .iter()
+                .skip(shared)
+                .chain(std::iter::repeat(&0))
+                .take(8)
+                .fold(0, |key, byte| key << 8 | u64::from(*byte));
         }
-        let order = |left: &Name, right: &Name| left.key.cmp(&right.key).then_with(|| left.of(bytes).cmp(right.of(bytes)));
+        let order = |left: &Name, right: &Name| {
+            left.key
+                .cmp(&right.key)
+                .then_with(|| left.of(bytes).cmp(right.of(bytes)))
+        };
         self.list.sort_unstable_by(order);
         self.list.dedup_by(|left, right| left.of(bytes) == right.of(bytes));
     }
@@ -149,7 +172,10 @@ impl Names {
             return;
         }
         self.more = true;
-        let mut kept = Self { more: true, ..Self::default() };
+        let mut kept = Self {
+            more: true,
+            ..Self::default()
+        };
         for name in self.list.iter().take(most) {
             kept.push(name.of(&self.bytes), name.kind);
         }
@@ -175,7 +201,17 @@ mod tests {
 
     #[test]
     fn names_come_out_in_byte_order_without_repetition() {
-        let given: [&[u8]; 9] = [b"b", b"a.b", b"a", b"ab", b"\xff", b"a\n", b"a", b"file-000000010", b"file-000000009"];
+        let given: [&[u8]; 9] = [
+            b"b",
+            b"a.b",
+            b"a",
+            b"ab",
+            b"\xff",
+            b"a\n",
+            b"a",
+            b"file-000000010",
+            b"file-000000009",
+        ];
         let mut expected: Vec<Vec<u8>> = given.iter().map(|name| name.to_vec()).collect();
         expected.sort();
         expected.dedup();
@@ -187,7 +223,10 @@ mod tests {
 
     #[test]
     fn a_long_prefix_that_all_names_share_does_not_disturb_the_order() {
-        let given: Vec<Vec<u8>> = (0..1_000).rev().map(|at| format!("a-rather-long-prefix-{at:07}").into_bytes()).collect();
+        let given: Vec<Vec<u8>> = (0..1_000)
+            .rev()
+            .map(|at| format!("a-rather-long-prefix-{at:07}").into_bytes())
+            .collect();
         let names = Names::known(given.iter().map(Vec::as_slice));
         let mut expected = given.clone();
         expected.sort();
@@ -212,6 +251,9 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(all, (0..250).map(|at| format!("{at:03}").into_bytes()).collect::<Vec<_>>());
+        assert_eq!(
+            all,
+            (0..250).map(|at| format!("{at:03}").into_bytes()).collect::<Vec<_>>()
+        );
     }
 }

@@ -34,7 +34,11 @@ struct Version {
 impl Version {
     fn of(stat: &Stat) -> Self {
         let metadata = metadata_of(stat);
-        Self { size: stat.st_size, modified: metadata.modified, changed: metadata.changed }
+        Self {
+            size: stat.st_size,
+            modified: metadata.modified,
+            changed: metadata.changed,
+        }
     }
 }
 
@@ -54,22 +58,41 @@ impl Found {
         let flags = if from_device { OFlags::empty() } else { OFlags::NOFOLLOW };
         let descriptor = match descriptors.open(handle.as_fd(), self.name(), flags, owner) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(io::Error::new(io::ErrorKind::WouldBlock, "another process holds a lease on it"));
+                return Err(io::Error::new(
+                    io::ErrorKind::WouldBlock,
+                    "another process holds a lease on it",
+                ));
             }
             result => result?,
         };
         let stat = rustix::fs::fstat(&descriptor)?;
-        let expected = if from_device { FileType::BlockDevice } else { FileType::RegularFile };
+        let expected = if from_device {
+            FileType::BlockDevice
+        } else {
+            FileType::RegularFile
+        };
         if FileType::from_raw_mode(stat.st_mode) != expected {
-            return Err(io::Error::other("it was replaced by something else since it was listed"));
+            return Err(io::Error::other(
+                "it was replaced by something else since it was listed",
+            ));
         }
         if !from_device {
             self.kind = file_of(&stat);
             self.metadata = metadata_of(&stat);
         }
         let size = if from_device { size } else { self.size() };
-        let allocated = if let FoundKind::File { allocated, .. } = self.kind { allocated } else { size };
-        Ok(OpenFile { descriptor, version: Version::of(&stat), size, allocated, from_device })
+        let allocated = if let FoundKind::File { allocated, .. } = self.kind {
+            allocated
+        } else {
+            size
+        };
+        Ok(OpenFile {
+            descriptor,
+            version: Version::of(&stat),
+            size,
+            allocated,
+            from_device,
+        })
     }
 }
 

@@ -66,7 +66,9 @@ impl Roots {
         let top = Folder::base(Path::new("/"), descriptors).map_err(|error| Error::io("open", "/", error))?;
         let base = Folder::base(here, descriptors).map_err(|error| Error::io("open", here, error))?;
         let at_top = (base.device(), base.inode()) == (top.device(), top.inode());
-        let mut roots = Self { nodes: vec![Node::default()] };
+        let mut roots = Self {
+            nodes: vec![Node::default()],
+        };
         for source in sources {
             let resolved = resolve(source, here)?;
             let base = if resolved.absolute || at_top { &top } else { &base };
@@ -91,7 +93,11 @@ impl Roots {
             let next = self.below(at, name).unwrap_or(self.nodes.len());
             if next == self.nodes.len() {
                 let base = (depth == 0).then(|| Arc::clone(base));
-                self.nodes.push(Node { base, text: source.display().to_string(), ..Node::default() });
+                self.nodes.push(Node {
+                    base,
+                    text: source.display().to_string(),
+                    ..Node::default()
+                });
                 if let Some(node) = self.nodes.get_mut(at) {
                     node.children.insert(name.clone(), next);
                 }
@@ -100,9 +106,13 @@ impl Roots {
             }
             at = next;
         }
-        let Some(node) = self.nodes.get_mut(at) else { return Ok(()) };
+        let Some(node) = self.nodes.get_mut(at) else {
+            return Ok(());
+        };
         if at == 0 {
-            if let Some(other) = &node.base && !Arc::ptr_eq(other, base) {
+            if let Some(other) = &node.base
+                && !Arc::ptr_eq(other, base)
+            {
                 return Err(collision(&node.text, source, b""));
             }
             node.base = Some(Arc::clone(base));
@@ -117,16 +127,34 @@ impl Roots {
     fn check_same(&self, at: usize, name: &[u8], source: &Path, base: &Arc<Folder>) -> Result<()> {
         let Some(node) = self.node(at) else { return Ok(()) };
         match &node.base {
-            Some(other) if !Arc::ptr_eq(other, base) && !same(other, base, name) => Err(collision(&node.text, source, name)),
+            Some(other) if !Arc::ptr_eq(other, base) && !same(other, base, name) => {
+                Err(collision(&node.text, source, name))
+            }
             Some(_) | None => Ok(()),
         }
     }
 
     /// When a whole folder is stored at the root, nothing from elsewhere may bear a name of it.
     fn check_root(&self) -> Result<()> {
-        let Some(Node { given: true, base: Some(base), text, children, .. }) = self.node(0) else { return Ok(()) };
+        let Some(Node {
+            given: true,
+            base: Some(base),
+            text,
+            children,
+            ..
+        }) = self.node(0)
+        else {
+            return Ok(());
+        };
         for (name, child) in children {
-            let Some(Node { base: Some(other), text: second, .. }) = self.node(*child) else { continue };
+            let Some(Node {
+                base: Some(other),
+                text: second,
+                ..
+            }) = self.node(*child)
+            else {
+                continue;
+            };
             let taken = !Arc::ptr_eq(base, other) && identity(base, name).is_some() && !same(base, other, name);
             if taken {
                 return Err(collision(text, Path::new(second), name));
@@ -149,7 +177,11 @@ impl Node {
 }
 
 fn collision(first: &str, second: &Path, name: &[u8]) -> Error {
-    let place = if name.is_empty() { "the root".to_string() } else { format!("`{}`", String::from_utf8_lossy(name)) };
+    let place = if name.is_empty() {
+        "the root".to_string()
+    } else {
+        format!("`{}`", String::from_utf8_lossy(name))
+    };
     Error::Invalid(format!(
         "The sources {first} and {} would both be stored at {place} of the snapshot: give both as absolute paths, or back them up one by one",
         second.display()
@@ -199,11 +231,17 @@ fn resolve(source: &Path, here: &Path) -> Result<Resolved> {
         absolute = true;
     }
     names.extend(names_of(parts.into_iter()));
-    Ok(Resolved { absolute, names, follow })
+    Ok(Resolved {
+        absolute,
+        names,
+        follow,
+    })
 }
 
 fn names_of<'a>(parts: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = Vec<u8>> {
-    parts.filter(|part| !part.is_empty() && *part != b".").map(<[u8]>::to_vec)
+    parts
+        .filter(|part| !part.is_empty() && *part != b".")
+        .map(<[u8]>::to_vec)
 }
 
 #[cfg(test)]
@@ -213,7 +251,11 @@ mod tests {
 
     fn names(path: &str, here: &Path) -> (bool, Vec<String>, bool) {
         let resolved = resolve(Path::new(path), here).unwrap();
-        let names = resolved.names.into_iter().map(|name| String::from_utf8(name).unwrap()).collect();
+        let names = resolved
+            .names
+            .into_iter()
+            .map(|name| String::from_utf8(name).unwrap())
+            .collect();
         (resolved.absolute, names, resolved.follow)
     }
 
@@ -251,10 +293,26 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let here = folder.path();
         let descriptors = Descriptors::new(0);
-        let roots = |sources: &[&str]| Roots::new(&sources.iter().map(PathBuf::from).collect::<Vec<_>>(), here, &descriptors);
+        let roots = |sources: &[&str]| {
+            Roots::new(
+                &sources.iter().map(PathBuf::from).collect::<Vec<_>>(),
+                here,
+                &descriptors,
+            )
+        };
         std::fs::create_dir(here.join("etc")).unwrap();
-        assert!(roots(&["etc", "/etc"]).unwrap_err().to_string().contains("both be stored at `etc`"));
-        assert!(roots(&[".", "/etc"]).unwrap_err().to_string().contains("both be stored at `etc`"));
+        assert!(
+            roots(&["etc", "/etc"])
+                .unwrap_err()
+                .to_string()
+                .contains("both be stored at `etc`")
+        );
+        assert!(
+            roots(&[".", "/etc"])
+                .unwrap_err()
+                .to_string()
+                .contains("both be stored at `etc`")
+        );
         assert!(roots(&[".", "/"]).unwrap_err().to_string().contains("at the root"));
         assert!(roots(&[".", "/usr"]).is_ok());
         assert!(roots(&[]).is_err());
@@ -265,7 +323,14 @@ mod tests {
     #[test]
     fn lists_of_paths_keep_every_byte() {
         let lines = paths_of_list(b"a b\n\n# c\n\xff\n", b'\n');
-        assert_eq!(lines, [Path::new("a b"), Path::new("# c"), Path::new(OsStr::from_bytes(b"\xff"))]);
+        assert_eq!(
+            lines,
+            [
+                Path::new("a b"),
+                Path::new("# c"),
+                Path::new(OsStr::from_bytes(b"\xff"))
+            ]
+        );
         assert_eq!(paths_of_list(b"a\nb\0c\0", 0), [Path::new("a\nb"), Path::new("c")]);
     }
 }

@@ -52,13 +52,20 @@ pub(super) fn take_name(
     path.truncate(frame.path_length);
     join(path, name);
     if name.len() > NAME_BYTES_MAX || path.len() > PATH_BYTES_MAX {
-        finds.fail(SourceError::new(path, "store", io::Error::other("its path is too long for a snapshot")));
+        finds.fail(SourceError::new(
+            path,
+            "store",
+            io::Error::other("its path is too long for a snapshot"),
+        ));
         return None;
     }
     let node = frame.node.and_then(|at| rules.roots.below(at, name));
     let node = node.and_then(|at| Some((at, rules.roots.node(at)?)));
     let base = node.and_then(|(_, node)| node.base.as_ref());
-    let handle = match base { Some(base) => base.handle(), None => frame.handle() };
+    let handle = match base {
+        Some(base) => base.handle(),
+        None => frame.handle(),
+    };
     let handle = match handle {
         Ok(handle) => handle,
         Err(error) => {
@@ -85,10 +92,17 @@ pub(super) fn take_name(
 
 /// Begins the walk: the root of the snapshot, as an item if a source is stored there.
 pub(super) fn take_root(rules: &Rules, scratch: &mut Scratch, finds: &mut Finds) -> io::Result<Option<Frame>> {
-    let Some(node) = rules.roots.node(0) else { return Ok(None) };
+    let Some(node) = rules.roots.node(0) else {
+        return Ok(None);
+    };
     // Without a source at the root, names have bases of their own, and any folder will do as the frame's.
-    let first = node.names().next().and_then(|name| rules.roots.node(rules.roots.below(0, name)?)?.base.as_ref());
-    let Some(base) = node.base.as_ref().or(first) else { return Ok(None) };
+    let first = node
+        .names()
+        .next()
+        .and_then(|name| rules.roots.node(rules.roots.below(0, name)?)?.base.as_ref());
+    let Some(base) = node.base.as_ref().or(first) else {
+        return Ok(None);
+    };
     let handle = base.handle()?;
     let step = Step {
         path: b"",
@@ -190,8 +204,10 @@ impl Step<'_> {
 
     /// A folder that is only on the way to a source.
     fn pass(&self, finds: &mut Finds) -> Result<Frame, SourceError> {
-        let Entered { folder, stat, spare } =
-            self.at.enter(self.descriptor, self.name, Entering::Pass).map_err(|error| self.error("open", error))?;
+        let Entered { folder, stat, spare } = self
+            .at
+            .enter(self.descriptor, self.name, Entering::Pass)
+            .map_err(|error| self.error("open", error))?;
         finds.push(self.found(FoundKind::Folder, &stat, Some(&folder)));
         let names = Names::known(self.node.iter().flat_map(|(_, node)| node.names()));
         Ok(self.frame(folder, spare, Arc::new(names), false))
@@ -210,7 +226,11 @@ impl Step<'_> {
                 return Ok(Outcome::Known);
             }
         }
-        let entering = if self.follow() { Entering::ListFollowing } else { Entering::List };
+        let entering = if self.follow() {
+            Entering::ListFollowing
+        } else {
+            Entering::List
+        };
         let Entered { folder, stat, spare } = match self.at.enter(self.descriptor, self.name, entering) {
             Ok(entered) => entered,
             Err(error) if is_no_folder(&error) => return Ok(Outcome::NoFolder),
@@ -235,8 +255,7 @@ impl Step<'_> {
                 None => folder.handle(),
             };
             let open = open.map_err(|error| self.error("list", error))?;
-            let (mut names, failure) =
-                Names::read(&open, &mut scratch.listing, None, self.rules.names_most);
+            let (mut names, failure) = Names::read(&open, &mut scratch.listing, None, self.rules.names_most);
             if let Some(error) = failure {
                 finds.fail(self.error("list", error));
             }
@@ -255,7 +274,10 @@ impl Step<'_> {
     /// Leaves nothing but the markers in a folder that bears one.
     fn obey_markers(&self, folder: &Folder, open: BorrowedFd<'_>, names: &mut Names) {
         let markers = &self.rules.filter.markers;
-        let there: Vec<&Marker> = markers.iter().filter(|marker| bears(folder, open, names, marker)).collect();
+        let there: Vec<&Marker> = markers
+            .iter()
+            .filter(|marker| bears(folder, open, names, marker))
+            .collect();
         if !there.is_empty() {
             let before = names.len();
             names.retain(|name| there.iter().any(|marker| marker.name == name));
@@ -287,7 +309,14 @@ impl Step<'_> {
                 kind = self.device(&stat).map_err(|error| self.error("open", error))?;
             }
         }
-        if let (FoundKind::File { size, from_device: false, .. }, Some(most)) = (&kind, self.rules.filter.larger_than)
+        if let (
+            FoundKind::File {
+                size,
+                from_device: false,
+                ..
+            },
+            Some(most),
+        ) = (&kind, self.rules.filter.larger_than)
             && *size > most
         {
             self.rules.count_excluded(1);
@@ -307,9 +336,18 @@ impl Step<'_> {
 
     /// A block device as a file: its end is its size.
     fn device(&self, stat: &Stat) -> io::Result<FoundKind> {
-        let open = self.rules.descriptors.open(self.descriptor, self.name, OFlags::empty(), None)?;
+        let open = self
+            .rules
+            .descriptors
+            .open(self.descriptor, self.name, OFlags::empty(), None)?;
         let size = rustix::fs::seek(&open, SeekFrom::End(0))?;
-        Ok(FoundKind::File { size, allocated: size, links: 1, device: stat.st_dev, from_device: true })
+        Ok(FoundKind::File {
+            size,
+            allocated: size,
+            links: 1,
+            device: stat.st_dev,
+            from_device: true,
+        })
     }
 
     fn found(&self, kind: FoundKind, stat: &Stat, folder: Option<&Arc<Folder>>) -> Found {

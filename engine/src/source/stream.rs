@@ -24,14 +24,19 @@ pub struct Completion {
 
 impl fmt::Debug for StreamSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamSource").field("completion", &self.completion).finish_non_exhaustive()
+        f.debug_struct("StreamSource")
+            .field("completion", &self.completion)
+            .finish_non_exhaustive()
     }
 }
 
 impl StreamSource {
     /// A reader that is given, e.g. standard input. Its end is its end.
     pub fn of_reader(reader: impl Read + Send + 'static) -> Self {
-        Self { reader: Box::new(reader), completion: Completion { command: None } }
+        Self {
+            reader: Box::new(reader),
+            completion: Completion { command: None },
+        }
     }
 
     /// Starts a command (no shell in between) and takes its standard output. It gets no input; what it says on
@@ -39,12 +44,21 @@ impl StreamSource {
     pub fn of_command(program: &OsStr, arguments: &[OsString]) -> Result<Self> {
         let failed = |error| Error::io("run", PathBuf::from(program), error);
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit());
         let mut child = command.spawn().map_err(failed)?;
         let output = child.stdout.take();
-        let completion = Completion { command: Some((program.to_os_string(), child)) };
+        let completion = Completion {
+            command: Some((program.to_os_string(), child)),
+        };
         let output = output.ok_or_else(|| failed(io::Error::other("it has no standard output")))?;
-        Ok(Self { reader: Box::new(output), completion })
+        Ok(Self {
+            reader: Box::new(output),
+            completion,
+        })
     }
 }
 
@@ -52,10 +66,16 @@ impl Completion {
     /// Waits for the command, after the end of its output. Fails unless it ended with exit code 0: what it wrote then
     /// must not pass for whole.
     pub fn finish(mut self) -> Result<()> {
-        let Some((program, mut child)) = self.command.take() else { return Ok(()) };
+        let Some((program, mut child)) = self.command.take() else {
+            return Ok(());
+        };
         let failed = |error| Error::io("run", PathBuf::from(&program), error);
         let status = child.wait().map_err(failed)?;
-        if status.success() { Ok(()) } else { Err(failed(io::Error::other(format!("it ended with {status}")))) }
+        if status.success() {
+            Ok(())
+        } else {
+            Err(failed(io::Error::other(format!("it ended with {status}"))))
+        }
     }
 }
 

@@ -56,7 +56,9 @@ pub(super) struct Scratch {
 
 impl Scratch {
     pub(super) fn new() -> Self {
-        Self { listing: ListingBuffer::new() }
+        Self {
+            listing: ListingBuffer::new(),
+        }
     }
 }
 
@@ -129,14 +131,22 @@ impl Frame {
 
 impl Stretch {
     pub(super) fn new(path: Vec<u8>, frame: Frame) -> Option<Self> {
-        Self { path, frames: vec![frame] }.unfinished()
+        Self {
+            path,
+            frames: vec![frame],
+        }
+        .unfinished()
     }
 
     /// The place in path order where its finds begin.
     pub(super) fn begins(&self) -> Vec<u8> {
         let mut begins = self.path.clone();
         let Some(frame) = self.frames.last() else { return begins };
-        let (at, suffix) = if frame.next < frame.end { (frame.next, None) } else { (frame.end.wrapping_sub(1), Some(1)) };
+        let (at, suffix) = if frame.next < frame.end {
+            (frame.next, None)
+        } else {
+            (frame.end.wrapping_sub(1), Some(1))
+        };
         if let Some((name, _)) = frame.names.get(at) {
             join(&mut begins, name);
         }
@@ -147,7 +157,9 @@ impl Stretch {
 
     /// Splits off the first names of the innermost folder; the rest is for another thread.
     pub(super) fn split(mut self) -> (Self, Option<Self>) {
-        let Some(mut frame) = self.frames.pop() else { return (self, None) };
+        let Some(mut frame) = self.frames.pop() else {
+            return (self, None);
+        };
         let path = self.path.clone();
         let rest = frame.next + TAKE_NAMES;
         if rest < frame.end {
@@ -161,9 +173,21 @@ impl Stretch {
             };
             frame.next = rest;
             self.frames.push(frame);
-            return (Self { path, frames: vec![first] }, Some(self));
+            return (
+                Self {
+                    path,
+                    frames: vec![first],
+                },
+                Some(self),
+            );
         }
-        (Self { path, frames: vec![frame] }, self.unfinished())
+        (
+            Self {
+                path,
+                frames: vec![frame],
+            },
+            self.unfinished(),
+        )
     }
 
     /// Walks until enough is found; gives what is left.
@@ -203,8 +227,13 @@ impl Stretch {
 /// Takes the next names of a folder too large to be held at once.
 fn list_again(frame: &mut Frame, rules: &Rules, scratch: &mut Scratch, path: &[u8], finds: &mut Finds) {
     frame.again = false;
-    let after = frame.names.get(frame.names.len().wrapping_sub(1)).map(|(name, _)| name.to_vec());
-    let opened = frame.handle().and_then(|handle| frame.folder.list_again(handle.as_fd()));
+    let after = frame
+        .names
+        .get(frame.names.len().wrapping_sub(1))
+        .map(|(name, _)| name.to_vec());
+    let opened = frame
+        .handle()
+        .and_then(|handle| frame.folder.list_again(handle.as_fd()));
     let (mut names, failure) = match opened {
         Ok(open) => Names::read(&open, &mut scratch.listing, after.as_deref(), rules.names_most),
         Err(error) => (Names::default(), Some(error)),

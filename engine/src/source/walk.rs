@@ -123,17 +123,31 @@ impl Walk {
             filter: Filter::new(options.excludes)?,
             one_file_system: options.one_file_system,
             descriptors,
-            names_most: if options.names_at_once == 0 { NAMES_MOST } else { options.names_at_once },
+            names_most: if options.names_at_once == 0 {
+                NAMES_MOST
+            } else {
+                options.names_at_once
+            },
             excluded: AtomicU64::new(0),
         };
         let mut scratch = Scratch::new();
         let mut state = State::default();
         let mut finds = Finds::default();
-        let frame = take_root(&rules, &mut scratch, &mut finds).map_err(|error| Error::io("read", &options.here, error))?;
+        let frame =
+            take_root(&rules, &mut scratch, &mut finds).map_err(|error| Error::io("read", &options.here, error))?;
         state.add_finds(Place(Vec::new()), finds);
         state.add_stretch(frame.and_then(|frame| Stretch::new(Vec::new(), frame)));
-        let pool = Arc::new(Pool { rules, state: Mutex::new(state), work: Condvar::new(), ready: Condvar::new() });
-        let mut walk = Self { pool, threads: Vec::new(), scratch };
+        let pool = Arc::new(Pool {
+            rules,
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            ready: Condvar::new(),
+        });
+        let mut walk = Self {
+            pool,
+            threads: Vec::new(),
+            scratch,
+        };
         for at in 0..threads(options.threads) {
             let pool = Arc::clone(&walk.pool);
             let builder = std::thread::Builder::new().name(format!("walk-{at}"));
@@ -296,7 +310,9 @@ impl Pool {
             }
             match state.first() {
                 First::Finds => {
-                    let Some((_, finds)) = state.found.pop_first() else { continue };
+                    let Some((_, finds)) = state.found.pop_first() else {
+                        continue;
+                    };
                     state.ahead = state.ahead.saturating_sub(finds.weight);
                     if batch.is_empty() {
                         batch = finds.items;
@@ -313,7 +329,9 @@ impl Pool {
                     continue;
                 }
                 First::Stretch if batch.is_empty() => {
-                    let Some((place, stretch)) = state.begin() else { continue };
+                    let Some((place, stretch)) = state.begin() else {
+                        continue;
+                    };
                     self.call(&state);
                     drop(state);
                     let mut finds = Finds::default();

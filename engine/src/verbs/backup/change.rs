@@ -51,12 +51,24 @@ impl<'r> Parent<'r> {
         ignore_inode: bool,
     ) -> Self {
         let cursor = Some(Cursor::new(repository, root));
-        Self { session, root, started, repository, cursor, found: None, carried: None, ignore_ctime, ignore_inode }
+        Self {
+            session,
+            root,
+            started,
+            repository,
+            cursor,
+            found: None,
+            carried: None,
+            ignore_ctime,
+            ignore_inode,
+        }
     }
 
     /// The parent's entry at a path; paths must rise from call to call. A parent that cannot be read is given up: the backup goes on without.
     pub(super) fn find(&mut self, path: &[u8]) -> (Option<&Entry>, Option<Error>) {
-        let Some(mut cursor) = self.cursor.take() else { return (None, None) };
+        let Some(mut cursor) = self.cursor.take() else {
+            return (None, None);
+        };
         match cursor.find(path) {
             Ok(found) => self.found = found.cloned(),
             Err(error) => return (None, Some(error)),
@@ -70,8 +82,12 @@ impl<'r> Parent<'r> {
         let (started, ignore_ctime, ignore_inode) = (self.started, self.ignore_ctime, self.ignore_inode);
         let carried = self.carried;
         let (before, failed) = self.find(&found.path);
-        let Some(before) = before else { return Ok((Verdict::New, failed)) };
-        let EntryKind::File { size, content, .. } = &before.kind else { return Ok((Verdict::New, failed)) };
+        let Some(before) = before else {
+            return Ok((Verdict::New, failed));
+        };
+        let EntryKind::File { size, content, .. } = &before.kind else {
+            return Ok((Verdict::New, failed));
+        };
         let (then, now) = (&before.metadata, &found.metadata);
         let same = *size == found.size()
             && then.modified == now.modified
@@ -80,9 +96,12 @@ impl<'r> Parent<'r> {
             && then.changed.max(then.modified).0 < started.0.saturating_sub(RACE_NANOSECONDS)
             && matches!(found.kind, FoundKind::File { from_device: false, .. });
         let known = match content {
-            Content::Slab { blob, offset, check } => {
-                Some(Known { size: *size, blob: *blob, offset: *offset, check: *check })
-            }
+            Content::Slab { blob, offset, check } => Some(Known {
+                size: *size,
+                blob: *blob,
+                offset: *offset,
+                check: *check,
+            }),
             Content::Empty | Content::Chunks(_) | Content::List { .. } => None,
         };
         if !same {
@@ -103,7 +122,11 @@ impl<'r> Parent<'r> {
         let attributes = std::mem::take(&mut entry.metadata.attributes);
         let attributes_hold = entry.metadata.changed == found.metadata.changed;
         entry.metadata = found.metadata.clone();
-        entry.metadata.attributes = if attributes_hold { attributes } else { found.attributes().values };
+        entry.metadata.attributes = if attributes_hold {
+            attributes
+        } else {
+            found.attributes().values
+        };
         if let EntryKind::File { link, .. } = &mut entry.kind {
             *link = found.link();
         }

@@ -153,7 +153,11 @@ impl Workers<'_, '_> {
                             && known.size == size
                             && self.writer.carry(BlobKind::Data, &known.blob)? =>
                     {
-                        Content::Slab { blob: known.blob, offset: known.offset, check }
+                        Content::Slab {
+                            blob: known.blob,
+                            offset: known.offset,
+                            check,
+                        }
                     }
                     _ => {
                         let offset = *known_here.entry(hash).or_insert_with(|| {
@@ -161,7 +165,11 @@ impl Workers<'_, '_> {
                             (slab.len() - file.len()) as u32
                         });
                         here.push(made.len());
-                        Content::Slab { blob: BlobId([0; 32]), offset, check }
+                        Content::Slab {
+                            blob: BlobId([0; 32]),
+                            offset,
+                            check,
+                        }
                     }
                 }
             };
@@ -171,7 +179,10 @@ impl Workers<'_, '_> {
             let id = self.writer.save(BlobKind::Data, slab, scratch)?;
             for place in here {
                 if let Made::Entry(entry) = &mut made[place]
-                    && let EntryKind::File { content: Content::Slab { blob, .. }, .. } = &mut entry.kind
+                    && let EntryKind::File {
+                        content: Content::Slab { blob, .. },
+                        ..
+                    } = &mut entry.kind
                 {
                     *blob = id;
                 }
@@ -189,7 +200,8 @@ impl Workers<'_, '_> {
         }
         if let Some(error) = attributes {
             self.changed.fetch_add(1, Ordering::Relaxed);
-            self.progress.note(&format!("Some attributes of {} could not be read: {error}", path()));
+            self.progress
+                .note(&format!("Some attributes of {} could not be read: {error}", path()));
         }
     }
 }
@@ -215,5 +227,8 @@ pub(super) fn failure(found: &Found, error: &std::io::Error) -> Made {
     if error.kind() == std::io::ErrorKind::NotFound {
         return Made::Vanished;
     }
-    Made::Failed(found.path.clone(), format!("Could not read {}: {error}", String::from_utf8_lossy(&found.path)))
+    Made::Failed(
+        found.path.clone(),
+        format!("Could not read {}: {error}", String::from_utf8_lossy(&found.path)),
+    )
 }

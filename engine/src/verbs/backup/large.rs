@@ -104,7 +104,9 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
     }
 
     fn cut(&mut self, last: bool, scratch: &mut Scratch) -> Result<()> {
-        let style = *self.style.get_or_insert_with(|| style_of(&self.name, self.expected, &self.buffer));
+        let style = *self
+            .style
+            .get_or_insert_with(|| style_of(&self.name, self.expected, &self.buffer));
         // A cut by content needs the longest chunk in sight, and every byte should be looked at once.
         let most = self.workers.chunker.size_max();
         if style == Style::Content && !last && self.buffer.len() < most + LOOK_AHEAD {
@@ -131,7 +133,12 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
     fn send(&mut self, chunk: Vec<u8>, scratch: &mut Scratch) -> Result<()> {
         if is_zero(&chunk) {
             self.settle(0, scratch)?;
-            return self.push(Extent::Hole { length: chunk.len() as u64 }, scratch);
+            return self.push(
+                Extent::Hole {
+                    length: chunk.len() as u64,
+                },
+                scratch,
+            );
         }
         self.settle(AHEAD, scratch)?;
         let slot = Arc::new(ChunkSlot::default());
@@ -148,24 +155,20 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
     fn settle(&mut self, most: usize, scratch: &mut Scratch) -> Result<()> {
         let died = || Error::Internal("a thread that saves chunks died".into());
         while let Some((length, slot)) = self.under_way.front() {
-            let length = *length;
+            let (length, slot) = (*length, Arc::clone(slot));
             let mut state = slot.id.lock().map_err(|_| died())?;
             if state.is_none() {
                 if self.under_way.len() <= most {
                     return Ok(());
                 }
-                drop(state);
                 if let Ok(job) = self.workers.chunks.1.try_recv() {
+                    drop(state);
                     job.run(self.workers.writer, scratch);
                     continue;
                 }
-                let slot = Arc::clone(slot);
-                state = slot.id.lock().map_err(|_| died())?;
                 while state.is_none() {
                     state = slot.ready.wait(state).map_err(|_| died())?;
                 }
-                drop(state);
-                continue;
             }
             let blob = state.take().ok_or_else(died)??;
             drop(state);
@@ -177,12 +180,20 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
 
     /// Takes the next extent; holes beside each other become one.
     fn push(&mut self, extent: Extent, scratch: &mut Scratch) -> Result<()> {
-        let mut sink = Sink { writer: self.workers.writer, scratch };
+        let mut sink = Sink {
+            writer: self.workers.writer,
+            scratch,
+        };
         match extent {
             Extent::Hole { length } => self.hole += length,
             Extent::Chunk { .. } => {
                 if self.hole > 0 {
-                    self.content.push(Extent::Hole { length: std::mem::take(&mut self.hole) }, &mut sink)?;
+                    self.content.push(
+                        Extent::Hole {
+                            length: std::mem::take(&mut self.hole),
+                        },
+                        &mut sink,
+                    )?;
                 }
                 self.content.push(extent, &mut sink)?;
             }
@@ -194,7 +205,10 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
     pub(super) fn finish(mut self, scratch: &mut Scratch) -> Result<(u64, Content)> {
         self.cut(true, scratch)?;
         self.settle(0, scratch)?;
-        let mut sink = Sink { writer: self.workers.writer, scratch };
+        let mut sink = Sink {
+            writer: self.workers.writer,
+            scratch,
+        };
         if self.hole > 0 {
             self.content.push(Extent::Hole { length: self.hole }, &mut sink)?;
         }

@@ -45,7 +45,9 @@ pub fn backup(
     for attempt in 1.. {
         match Run::new(repository, &input, options, progress)?.run(&mut input) {
             Err(Error::Fenced { session }) if attempt < ATTEMPTS && matches!(input, Input::Paths(_)) => {
-                progress.note(&format!("Maintenance ended session {session} before it could commit; starting again with what it stored"));
+                progress.note(&format!(
+                    "Maintenance ended session {session} before it could commit; starting again with what it stored"
+                ));
             }
             other => return other,
         }
@@ -58,7 +60,11 @@ pub fn backup(
 /// # Errors
 /// [`Error::RoleTooSmall`].
 pub fn source_of(repository: &Repository, host: &[u8], paths: &[Vec<u8>]) -> Result<[u8; 16]> {
-    let key = repository.keys().id.as_ref().ok_or_else(|| repository.role_too_small("a writer or an owner"))?;
+    let key = repository
+        .keys()
+        .id
+        .as_ref()
+        .ok_or_else(|| repository.role_too_small("a writer or an owner"))?;
     let mut message = [b"source".as_slice(), host, &[0]].concat();
     for path in paths {
         message.extend_from_slice(path);
@@ -100,7 +106,10 @@ impl<'r, 'o> Run<'r, 'o> {
         };
         let source = source_of(repository, &options.host, &paths)?;
         let started = (options.clock)();
-        let report = BackupReport { started, ..BackupReport::default() };
+        let report = BackupReport {
+            started,
+            ..BackupReport::default()
+        };
         Ok(Self {
             repository,
             options,
@@ -161,7 +170,10 @@ impl<'r, 'o> Run<'r, 'o> {
         let counts = &mut self.report.counts;
         (counts.blobs_new, counts.bytes_new) = (written.blobs, written.plaintext);
         let named = |numbers: &BTreeSet<u32>, name: fn(u32) -> Option<Vec<u8>>| {
-            numbers.iter().filter_map(|number| Some((*number, name(*number)?))).collect::<Vec<_>>()
+            numbers
+                .iter()
+                .filter_map(|number| Some((*number, name(*number)?)))
+                .collect::<Vec<_>>()
         };
         let snapshot = Snapshot {
             time: self.options.time.unwrap_or(self.started),
@@ -198,7 +210,9 @@ impl<'r, 'o> Run<'r, 'o> {
             if *session == writer.session() || !stopped || !state.open {
                 continue;
             }
-            let Ok(open) = self.repository.session_open(view, *session) else { continue };
+            let Ok(open) = self.repository.session_open(view, *session) else {
+                continue;
+            };
             let machine = &self.options.machine;
             let here = open.host == machine.host && open.boot == machine.boot;
             let running = state.end.is_none() && here && (machine.is_running)(open.process);
@@ -208,7 +222,12 @@ impl<'r, 'o> Run<'r, 'o> {
             let packs = view.index.packs().filter(|pack| pack.name.session == *session);
             let (packs, bytes) = packs.fold((0, 0), |(n, bytes), pack| (n + 1, bytes + u64::from(pack.size)));
             if packs > 0 {
-                let continued = Continued { session: *session, started: open.started, packs, bytes };
+                let continued = Continued {
+                    session: *session,
+                    started: open.started,
+                    packs,
+                    bytes,
+                };
                 self.report.continued.push(continued);
                 self.progress.note(&format!(
                     "Continuing an interrupted backup: {packs} packs ({bytes} bytes) of session {} are used again",
@@ -230,7 +249,9 @@ impl<'r, 'o> Run<'r, 'o> {
                 }
             }
             ParentChoice::Newest => {
-                let mine = view.all_committed().filter(|(_, end)| end.is_snapshot() && end.index.source == self.source);
+                let mine = view
+                    .all_committed()
+                    .filter(|(_, end)| end.is_snapshot() && end.index.source == self.source);
                 match mine.max_by_key(|(session, end)| (end.index.ended, *session)) {
                     Some(newest) => newest,
                     None => return Ok(None),
@@ -246,7 +267,10 @@ impl<'r, 'o> Run<'r, 'o> {
             // A writer without the volume key of this source reads everything again.
             Err(Error::RoleTooSmall { .. }) => Ok(None),
             Err(error) => {
-                self.progress.note(&format!("The snapshot {} cannot serve as the parent: {error}", session.short()));
+                self.progress.note(&format!(
+                    "The snapshot {} cannot serve as the parent: {error}",
+                    session.short()
+                ));
                 Ok(None)
             }
         }
@@ -255,18 +279,41 @@ impl<'r, 'o> Run<'r, 'o> {
     fn chunker(&self) -> Result<Chunker> {
         let cutting = self.repository.config().chunker;
         if cutting.algorithm != 1 {
-            return Err(Error::NewerFormat { name: "config".into(), what: format!("it cuts files by method {}", cutting.algorithm) });
+            return Err(Error::NewerFormat {
+                name: "config".into(),
+                what: format!("it cuts files by method {}", cutting.algorithm),
+            });
         }
         let (min, average, max) = (cutting.min, cutting.average, cutting.max);
-        let parameters = ChunkerParameters { min, average, max, normalization: cutting.normalization };
-        let key = self.repository.keys().cut.as_ref().ok_or_else(|| self.repository.role_too_small("a writer or an owner"))?;
+        let parameters = ChunkerParameters {
+            min,
+            average,
+            max,
+            normalization: cutting.normalization,
+        };
+        let key = self
+            .repository
+            .keys()
+            .cut
+            .as_ref()
+            .ok_or_else(|| self.repository.role_too_small("a writer or an owner"))?;
         Chunker::new(&parameters, key.expose())
     }
 
     /// Reads the input and writes its tree. Gives its root and the parent's.
-    fn write(&mut self, writer: &Writer<'_>, parent: Option<Parent<'_>>, input: &mut Input) -> Result<(BlobId, Option<BlobId>)> {
+    fn write(
+        &mut self,
+        writer: &Writer<'r>,
+        parent: Option<Parent<'_>>,
+        input: &mut Input,
+    ) -> Result<(BlobId, Option<BlobId>)> {
         let chunker = self.chunker()?;
-        let cut = self.repository.keys().cut.as_ref().ok_or_else(|| self.repository.role_too_small("a writer or an owner"))?;
+        let cut = self
+            .repository
+            .keys()
+            .cut
+            .as_ref()
+            .ok_or_else(|| self.repository.role_too_small("a writer or an owner"))?;
         let mut tree = TreeWriter::new(*cut.expose());
         let count = self.options.workers.clamp(1, 256);
         let workers = Workers {
@@ -303,11 +350,16 @@ impl<'r, 'o> Run<'r, 'o> {
             }
             feed.drain(0)?;
             let Feed { mut scratch, .. } = feed;
-            tree.finish(&mut Sink { writer, scratch: &mut scratch })
+            tree.finish(&mut Sink {
+                writer,
+                scratch: &mut scratch,
+            })
         })?;
         if let Input::Stream { source, .. } = input {
             // Only a command that ended well has said everything.
-            std::mem::replace(source, StreamSource::of_reader(std::io::empty())).completion.finish()?;
+            std::mem::replace(source, StreamSource::of_reader(std::io::empty()))
+                .completion
+                .finish()?;
         }
         self.report.counts.errors += workers.changed.load(Ordering::Relaxed);
         self.report.counts.bytes_read = workers.bytes_read.load(Ordering::Relaxed);
@@ -344,7 +396,10 @@ impl<'r, 'o> Run<'r, 'o> {
 
 /// A path without `.` and doubled separators; `..` stays, since a symbolic link may stand before it.
 fn tidy(path: &[u8]) -> Vec<u8> {
-    let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
+    let parts: Vec<&[u8]> = path
+        .split(|byte| *byte == b'/')
+        .filter(|part| !part.is_empty() && *part != b".")
+        .collect();
     [b"/".as_slice(), &parts.join(&b'/')].concat()
 }
 
@@ -410,8 +465,15 @@ impl Feed<'_, '_, '_, '_, '_> {
         let entry = streams::read(workers, name, reader, (user, group, now))?;
         // The folders above it, so that the tree is one.
         for (place, _) in name.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
-            let metadata = crate::format::tree::Metadata { mode: 0o700, ..entry.metadata.clone() };
-            self.write(Entry { path: name[..place].to_vec(), kind: EntryKind::Folder, metadata })?;
+            let metadata = crate::format::tree::Metadata {
+                mode: 0o700,
+                ..entry.metadata.clone()
+            };
+            self.write(Entry {
+                path: name[..place].to_vec(),
+                kind: EntryKind::Folder,
+                metadata,
+            })?;
         }
         self.run.report.counts.files_new += 1;
         self.write(entry)
@@ -436,7 +498,9 @@ impl Feed<'_, '_, '_, '_, '_> {
             None => (Verdict::New, None),
         };
         if let Some(error) = lost {
-            self.run.progress.note(&format!("The parent snapshot cannot be read on: {error}; everything else is read anew"));
+            self.run.progress.note(&format!(
+                "The parent snapshot cannot be read on: {error}; everything else is read anew"
+            ));
         }
         let (origin, known) = match verdict {
             Verdict::Unchanged(entry) => {
@@ -454,8 +518,13 @@ impl Feed<'_, '_, '_, '_, '_> {
             self.queue.push(Item::From(Arc::clone(&outcome), 0, origin));
             return self.send(Job::File(Box::new(found), outcome));
         }
-        self.queue.push(Item::From(Arc::clone(&self.slab_outcome), self.slab.len(), origin));
-        if self.slab.add(Small { found, known }) { self.send_slab() } else { Ok(()) }
+        self.queue
+            .push(Item::From(Arc::clone(&self.slab_outcome), self.slab.len(), origin));
+        if self.slab.add(Small { found, known }) {
+            self.send_slab()
+        } else {
+            Ok(())
+        }
     }
 
     /// Attributes of what is no file: those of the parent when nothing about the inode has changed.
@@ -468,9 +537,15 @@ impl Feed<'_, '_, '_, '_, '_> {
             return before.metadata.attributes.clone();
         }
         let attributes = found.attributes();
-        if let Some(error) = attributes.failure.filter(|error| error.kind() != std::io::ErrorKind::NotFound) {
+        if let Some(error) = attributes
+            .failure
+            .filter(|error| error.kind() != std::io::ErrorKind::NotFound)
+        {
             let path = String::from_utf8_lossy(&found.path);
-            self.run.failed(&found.path, format!("Some attributes of {path} could not be read: {error}"));
+            self.run.failed(
+                &found.path,
+                format!("Some attributes of {path} could not be read: {error}"),
+            );
         }
         attributes.values
     }
@@ -485,7 +560,9 @@ impl Feed<'_, '_, '_, '_, '_> {
     }
 
     fn send(&self, job: Job) -> Result<()> {
-        self.jobs.send(job).map_err(|_| Error::Internal("the threads that read files are gone".into()))
+        self.jobs
+            .send(job)
+            .map_err(|_| Error::Internal("the threads that read files are gone".into()))
     }
 
     /// Writes what is ready; more, waiting, while over `most` entries are in the queue.
@@ -519,7 +596,10 @@ impl Feed<'_, '_, '_, '_, '_> {
         let first = key.and_then(|key| self.run.links.get(&key).cloned().flatten());
         let Some((size, content, attributes)) = first else {
             // The first name could not be read, so this one cannot either.
-            let why = format!("Could not read {}: another name of it could not be read", String::from_utf8_lossy(&found.path));
+            let why = format!(
+                "Could not read {}: another name of it could not be read",
+                String::from_utf8_lossy(&found.path)
+            );
             self.run.failed(&found.path, why);
             return Ok(());
         };
@@ -537,11 +617,23 @@ impl Feed<'_, '_, '_, '_, '_> {
     fn write(&mut self, entry: Entry) -> Result<()> {
         self.run.owners.insert(entry.metadata.user);
         self.run.groups.insert(entry.metadata.group);
-        if let EntryKind::File { size, content, link: Some(link), .. } = &entry.kind {
+        if let EntryKind::File {
+            size,
+            content,
+            link: Some(link),
+            ..
+        } = &entry.kind
+        {
             let known = (*size, content.clone(), entry.metadata.attributes.clone());
             self.run.links.insert((link.device, entry.metadata.inode), Some(known));
         }
         count(&mut self.run.report, &entry);
-        self.tree.push(&entry, &mut Sink { writer: self.writer, scratch: &mut self.scratch })
+        self.tree.push(
+            &entry,
+            &mut Sink {
+                writer: self.writer,
+                scratch: &mut self.scratch,
+            },
+        )
     }
 }

@@ -40,7 +40,23 @@ pub(super) fn read(
         }
     }
     let (size, content) = stream.finish(&mut scratch)?;
-    let kind = EntryKind::File { size, content, link: None, from_device: false };
-    let metadata = Metadata { mode: 0o600, user, group, modified: now, changed: now, ..Metadata::default() };
-    Ok(Entry { path: name.to_vec(), kind, metadata })
+    let kind = EntryKind::File {
+        size,
+        content,
+        link: None,
+        from_device: false,
+    };
+    let metadata = Metadata {
+        mode: 0o600,
+        user,
+        group,
+        modified: now,
+        changed: now,
+        ..Metadata::default()
+    };
+    Ok(Entry {
+        path: name.to_vec(),
+        kind,
+        metadata,
+    })
 }

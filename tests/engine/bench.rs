@@ -1,0 +1,263 @@
+//! A work bench for tests: a repository in a fresh store, a folder to back up, and short calls.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use engine::format::envelope::Access;
+use engine::format::mark::MarkKind;
+use engine::format::tree::list::List;
+use engine::format::tree::{Content, EntryKind, Extent, TreeReader, TreeSource};
+use engine::repository::writer::Machine;
+use engine::repository::{Credential, InitOptions, Repository, SnapshotFilter, StoredSnapshot};
+use engine::source::SourceOptions;
+use engine::store::{Location, Store, StoreOptions};
+use engine::verbs::backup::{BackupOptions, BackupReport, Input, OwnerNames, ParentChoice, backup};
+use engine::verbs::prune::{PruneOptions, PruneReport, prune};
+use engine::words::{BlobKind, NoProgress, SessionId, Timestamp};
+
+/// Every test has stores of its own.
+static STORES: AtomicU64 = AtomicU64::new(0);
+/// The clock of the tests: far ahead, so that no file looks as if it had just been changed.
+static NOW: AtomicI64 = AtomicI64::new(2_000_000_000_000_000_000);
+
+pub fn clock() -> Timestamp {
+    Timestamp(NOW.fetch_add(1_000_000_000, Ordering::Relaxed))
+}
+
+pub fn machine() -> Machine {
+    Machine {
+        host: "here".into(),
+        boot: "boot".into(),
+        process: std::process::id(),
+        is_running: |process| process == std::process::id(),
+        program: "test".into(),
+    }
+}
+
+pub struct Bench {
+    pub runtime: tokio::runtime::Runtime,
+    pub location: Location,
+    pub key: Credential,
+    pub folder: tempfile::TempDir,
+    pub cache: tempfile::TempDir,
+}
+
+impl Bench {
+    /// A repository in memory with small packs.
+    pub fn new() -> Self {
+        let name = format!("memory:test-{}", STORES.fetch_add(1, Ordering::Relaxed));
+        Self::at(Location::parse(&name).unwrap())
+    }
+
+    pub fn at(location: Location) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let store = Store::open(&location, &StoreOptions::default(), runtime.handle().clone()).unwrap();
+        let options = InitOptions {
+            now: clock(),
+            pack_bytes: 1 << 20,
+            ..InitOptions::default()
+        };
+        let (_, key) = Repository::init(store, options).unwrap();
+        let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        Self {
+            runtime,
+            location,
+            key: Credential::Key(key.unwrap()),
+            folder,
+            cache,
+        }
+    }
+
+    pub fn store(&self) -> Store {
+        Store::open(&self.location, &StoreOptions::default(), self.runtime.handle().clone()).unwrap()
+    }
+
+    pub fn open(&self) -> Repository {
+        let cache = Some(self.cache.path().to_owned());
+        Repository::open(self.store(), &self.key, cache, Access::Write).unwrap()
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    pub fn backup_options(&self) -> BackupOptions {
+        BackupOptions {
+            clock,
+            time: None,
+            host: b"here".to_vec(),
+            user: b"me".to_vec(),
+            tags: Vec::new(),
+            labels: Vec::new(),
+            description: String::new(),
+            machine: machine(),
+            parent: ParentChoice::Newest,
+            ignore_ctime: false,
+            ignore_inode: false,
+            skip_if_unchanged: false,
+            dry_run: false,
+            level: 1,
+            workers: 2,
+            uploads: 2,
+            volume_key: None,
+            source: SourceOptions {
+                here: self.folder.path().to_owned(),
+                ..SourceOptions::default()
+            },
+            names: OwnerNames {
+                user: |_| None,
+                group: |_| None,
+            },
+        }
+    }
+
+    pub fn backup(&self) -> BackupReport {
+        self.backup_with(&self.backup_options())
+    }
+
+    pub fn backup_with(&self, options: &BackupOptions) -> BackupReport {
+        backup(
+            &self.open(),
+            Input::Paths(vec![PathBuf::from(".")]),
+            options,
+            &NoProgress,
+        )
+        .unwrap()
+    }
+
+    pub fn prune_options(&self) -> PruneOptions {
+        PruneOptions {
+            clock,
+            machine: machine(),
+            dry_run: false,
+            undelete_seconds: 0,
+            unused_max: 0.05,
+            repack_bytes_max: u64::MAX,
+            fence_seconds: 24 * 3600,
+            wait_seconds: 0,
+            exclusive: false,
+        }
+    }
+
+    pub fn prune(&self) -> PruneReport {
+        prune(&self.open(), &self.prune_options(), &NoProgress).unwrap()
+    }
+
+    pub fn forget(&self, snapshot: SessionId) {
+        self.open()
+            .mark(snapshot, MarkKind::Forget { reason: "test".into() }, clock())
+            .unwrap();
+    }
+
+    pub fn snapshots(&self) -> Vec<StoredSnapshot> {
+        self.open().snapshots(&SnapshotFilter::default()).unwrap()
+    }
+
+    /// Reads a whole snapshot out of the repository: path to content; folders and links have none.
+    pub fn contents(&self, snapshot: SessionId) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+        let repository = self.open();
+        let found = repository
+            .find_snapshot(&snapshot.to_string(), &SnapshotFilter::default())
+            .unwrap();
+        let mut contents = BTreeMap::new();
+        for entry in TreeReader::new(&repository, found.record.unwrap().root.0) {
+            let entry = entry.unwrap();
+            let content = match &entry.kind {
+                EntryKind::File { size, content, .. } => {
+                    let bytes = file(&repository, content, *size);
+                    assert_eq!(bytes.len() as u64, *size, "{}", String::from_utf8_lossy(&entry.path));
+                    Some(bytes)
+                }
+                _ => None,
+            };
+            contents.insert(entry.path.clone(), content);
+        }
+        contents
+    }
+
+    /// What is in the folder now.
+    pub fn expected(&self) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+        let mut contents = BTreeMap::from([(Vec::new(), None)]);
+        collect(self.folder.path(), &mut Vec::new(), &mut contents);
+        contents
+    }
+}
+
+fn collect(folder: &Path, path: &mut Vec<u8>, contents: &mut BTreeMap<Vec<u8>, Option<Vec<u8>>>) {
+    use std::os::unix::ffi::OsStrExt;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let length = path.len();
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(entry.file_name().as_bytes());
+        let metadata = entry.path().symlink_metadata().unwrap();
+        assert!(metadata.ino() > 0);
+        contents.insert(
+            path.clone(),
+            metadata.is_file().then(|| std::fs::read(entry.path()).unwrap()),
+        );
+        if metadata.is_dir() {
+            collect(&entry.path(), path, contents);
+        }
+        path.truncate(length);
+    }
+}
+
+fn file(repository: &Repository, content: &Content, size: u64) -> Vec<u8> {
+    match content {
+        Content::Empty => vec![0; size as usize],
+        Content::Slab { blob, offset, check } => {
+            let slab = repository.blob(BlobKind::Data, blob).unwrap();
+            let bytes = slab[*offset as usize..][..size as usize].to_vec();
+            assert_eq!(repository.file_check(&bytes).unwrap(), *check);
+            bytes
+        }
+        Content::Chunks(extents) => extents
+            .iter()
+            .flat_map(|extent| extent_bytes(repository, extent))
+            .collect(),
+        Content::List { blob } => {
+            let list = List::parse(&repository.load(blob).unwrap()).unwrap();
+            assert!(!list.table().is_empty());
+            let reader = engine::format::tree::ListReader::new(repository, *blob, size);
+            reader
+                .flat_map(|extent| extent_bytes(repository, &extent.unwrap().1))
+                .collect()
+        }
+    }
+}
+
+fn extent_bytes(repository: &Repository, extent: &Extent) -> Vec<u8> {
+    match extent {
+        Extent::Hole { length } => vec![0; *length as usize],
+        Extent::Chunk { blob, length } => {
+            let bytes = repository.blob(BlobKind::Data, blob).unwrap();
+            assert_eq!(bytes.len(), *length as usize);
+            bytes.to_vec()
+        }
+    }
+}
+
+/// Bytes that do not compress.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new()
+        .update(&seed.to_le_bytes())
+        .finalize_xof()
+        .fill(&mut bytes);
+    bytes
+}
