@@ -18,8 +18,12 @@ pub mod source;
 pub mod writer;
 pub mod reader;
 pub mod cursor;
+pub mod ahead;
+pub mod diff;
 
+pub use ahead::ReadAhead;
 pub use cursor::Cursor;
+pub use diff::{Change, Difference, TreeDiff};
 pub use entry::{Content, Entry, EntryKind, Extent, HardLink, Metadata};
 pub use list::{ContentWriter, ListReader};
 pub use reader::{Node, TreeReader};

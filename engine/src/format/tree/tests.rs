@@ -9,6 +9,8 @@ mod round_trip;
 mod cuts;
 /// Seeking, subtrees and looking up paths.
 mod seeking;
+/// Differences between two trees, and loading ahead.
+mod comparing;
 /// Bytes that nobody wrote.
 mod hostile;
 /// The bytes of one leaf, for ever.

@@ -88,18 +88,16 @@ fn parents_of_parents_are_cut_by_content_too() {
     let parents = |skip: usize| {
         let mut ids = Ids(Vec::new());
         let mut writer = TreeWriter::new(CUT_KEY);
-        for i in (0..6000).filter(|i| *i != skip) {
+        for i in (0..4000).filter(|i| *i != skip) {
             writer.push(&entry(i), &mut ids).unwrap();
         }
         writer.finish(&mut ids).unwrap();
         ids.0
     };
     let before = parents(usize::MAX);
-    assert!((60..400).contains(&before.len()), "{} parents", before.len());
-    for skip in [0, 3000, 5999] {
-        let changed = parents(skip).iter().filter(|id| !before.contains(id)).count();
-        assert!(changed <= 6, "{changed} parents");
-    }
+    assert!((40..300).contains(&before.len()), "{} parents", before.len());
+    let changed = parents(1000).iter().filter(|id| !before.contains(id)).count();
+    assert!(changed <= 6, "{changed} parents");
 }
 
 #[test]
