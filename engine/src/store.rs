@@ -22,6 +22,7 @@ pub mod location;
 pub mod options;
 pub mod requests;
 
+mod cloud;
 mod limit;
 mod local;
 mod memory;
@@ -80,12 +81,9 @@ impl Store {
         let backend: Arc<dyn Backend> = match location.place() {
             location::Place::Local(path) => Arc::new(local::Local::new(path, counters.clone(), options.connections)),
             location::Place::Memory(name) => Arc::new(memory::Memory::named(name, counters.clone())),
-            location::Place::S3(_) | location::Place::Google(_) | location::Place::Azure(_) => {
-                let _ = runtime;
-                return Err(Error::Invalid(format!(
-                    "Cannot open {location}: this build has no cloud stores"
-                )));
-            }
+            location::Place::S3(_) | location::Place::Google(_) | location::Place::Azure(_) => Arc::new(
+                cloud::Cloud::open(location.place(), options, runtime, counters.clone())?,
+            ),
         };
         Ok(Self::assemble(location.clone(), backend, counters, options))
     }
@@ -107,9 +105,12 @@ impl Store {
         counters: Arc<Counters>,
         options: &StoreOptions,
     ) -> Self {
+        // Clouds limit each piece of a body on its way; what is here is whole already.
+        let is_here = matches!(location.place(), location::Place::Local(_) | location::Place::Memory(_));
+        let limit = |bytes_per_second: Option<u64>| bytes_per_second.filter(|_| is_here).map(Limit::new);
         let (upload, download) = (
-            options.upload_bytes_per_second.map(Limit::new),
-            options.download_bytes_per_second.map(Limit::new),
+            limit(options.upload_bytes_per_second),
+            limit(options.download_bytes_per_second),
         );
         Self {
             shared: Arc::new(Shared {

@@ -1,6 +1,8 @@
 //! The store floor through the engine's public face: one suite for every kind of store, each error with its own test, faults.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+/// What clouds do beyond the suite: limits, resuming, retries over a network that fails.
+mod clouds;
 /// What every store must do, whatever it is made of.
 mod conformance;
 /// Failures in passing, lost replies, lost power: what the store makes of them.
@@ -9,3 +11,8 @@ mod faults;
 mod local;
 /// How stores are opened for tests.
 mod opening;
+/// Each way in which a store says no, and what a person gets to read.
+mod refusals;
+/// Real servers and ways to break the way to them.
+#[path = "../servers/mod.rs"]
+mod servers;

@@ -52,3 +52,15 @@ pub fn local() -> (tempfile::TempDir, Store) {
     store.create_root().unwrap();
     (folder, store)
 }
+
+/// A store in a server's bucket.
+pub fn cloud(location: &crate::servers::Location, options: &StoreOptions) -> Store {
+    let mut options = options.clone();
+    options.environment.extend(
+        location
+            .environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone())),
+    );
+    open(&location.url, &options)
+}

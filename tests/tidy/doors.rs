@@ -14,6 +14,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("argon2", &["engine/src/crypto/passphrase.rs"]),
     ("bincode", &["engine/src/format/codec.rs"]),
     ("object_store", &["engine/src/store.rs", "engine/src/store/"]),
+    ("reqwest", &["engine/src/store/cloud/"]),
     (
         "tokio",
         &[
