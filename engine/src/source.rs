@@ -12,6 +12,7 @@ mod folder;
 mod names;
 mod found;
 mod excludes;
+mod markers;
 mod roots;
 mod stretch;
 mod step;

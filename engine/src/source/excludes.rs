@@ -187,6 +187,8 @@ fn as_path(path: &[u8]) -> &Path {
 
 fn matcher(patterns: &[Pattern]) -> Result<Gitignore> {
     let mut builder = GitignoreBuilder::new("");
+    // Git takes `a[` for a pattern that never matches; here it is a slip that somebody wants to know of.
+    builder.allow_unclosed_class(false);
     let mut failure = None;
     for pattern in patterns {
         let added = builder

@@ -8,10 +8,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, OFlags, SeekFrom, Stat};
+use rustix::io::Errno;
 
-use super::excludes::Marker;
 use super::folder::{Entered, Entering, Folder};
 use super::found::{Found, FoundKind, LOOK, SourceError, kind_of, metadata_of};
+use super::markers::obey_markers;
 use super::names::Names;
 use super::roots::Node;
 use super::stretch::{Finds, Frame, Rules, Scratch, join};
@@ -73,13 +74,16 @@ pub(super) fn take_name(
             return None;
         }
     };
+    // A first name that is looked up elsewhere is no part of the folder that is stored at the root.
+    let foreign =
+        base.is_some_and(|base| (base.device(), base.inode()) != (frame.folder.device(), frame.folder.inode()));
     let step = Step {
         path,
         name,
         at: base.unwrap_or(&frame.folder),
         descriptor: handle.as_fd(),
         node,
-        read: frame.whole || node.is_some_and(|(_, node)| node.given),
+        read: frame.whole && !foreign || node.is_some_and(|(_, node)| node.given),
         included: frame.included,
         device: frame.device,
         rules,
@@ -259,7 +263,8 @@ impl Step<'_> {
             if let Some(error) = failure {
                 finds.fail(self.error("list", error));
             }
-            self.obey_markers(&folder, open.as_fd(), &mut names);
+            let left_out = obey_markers(&self.rules.filter.markers, &folder, open.as_fd(), &mut names);
+            self.rules.count_excluded(left_out);
             if let Some((_, node)) = self.node {
                 names.add(node.names(), None);
             }
@@ -269,21 +274,6 @@ impl Step<'_> {
         let mut frame = self.frame(folder, spare, Arc::new(names), true);
         frame.again = more;
         Ok(Outcome::Entered(Box::new(frame)))
-    }
-
-    /// Leaves nothing but the markers in a folder that bears one.
-    fn obey_markers(&self, folder: &Folder, open: BorrowedFd<'_>, names: &mut Names) {
-        let markers = &self.rules.filter.markers;
-        let there: Vec<&Marker> = markers
-            .iter()
-            .filter(|marker| bears(folder, open, names, marker))
-            .collect();
-        if !there.is_empty() {
-            let before = names.len();
-            names.retain(|name| there.iter().any(|marker| marker.name == name));
-            names.more = false;
-            self.rules.count_excluded(before - names.len());
-        }
     }
 
     /// Anything but a folder.
@@ -387,25 +377,7 @@ enum Outcome {
 }
 
 fn is_no_folder(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(code) if [rustix::io::Errno::NOTDIR, rustix::io::Errno::LOOP].iter().any(|errno| errno.raw_os_error() == code))
-}
-
-fn bears(folder: &Folder, open: BorrowedFd<'_>, names: &Names, marker: &Marker) -> bool {
-    let there = || rustix::fs::statat(open, marker.name.as_slice(), LOOK).is_ok();
-    if !names.contains(&marker.name) && !(names.more && there()) {
-        return false;
-    }
-    if marker.header.is_empty() {
-        return true;
-    }
-    let begins = || -> io::Result<bool> {
-        let file = folder.descriptors().open(open, &marker.name, OFlags::NOFOLLOW, None)?;
-        if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) != FileType::RegularFile {
-            return Ok(false);
-        }
-        let mut header = vec![0; marker.header.len()];
-        Ok(super::open::fill_at(&file, &mut header, 0)? == header.len() && header == marker.header)
-    };
-    // A marker that cannot be read marks nothing: better too much in the backup than too little.
-    begins().unwrap_or(false)
+    [Errno::NOTDIR, Errno::LOOP]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
