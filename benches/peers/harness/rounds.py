@@ -3,31 +3,24 @@
 What must hold: within a phase the tools follow one another directly, so a disturbance of the machine hits neighbours
 alike, and the first of them is another one each round; all see the same source in the same state, with the page cache
 warmed the same way; every tool starts every round with nothing; nothing is removed before a restore is measured (see
-FORGOTTEN_S). A tool that fails a phase is out for the rest of the
-round, with its words in the result; the others go on.
+harness/disk.py). A tool that fails a phase is out for the rest of the round, with its words in the result; the others
+go on.
 """
 
 import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from harness import machine
+from harness.disk import FEW_FILES, Folder, Image, remove
 from harness.measure import CommandFailed, stored
 from harness.tools import Tool
 
 PHASES = ["first", "unchanged", "changed", "restore", "check", "prune"]
 HERE = Path(__file__).resolve().parent.parent
-
-FORGOTTEN_S = 61
-"""ext4 gives out no inode again within 60 seconds of its removal (300 before it is written back), and for each new file
-searches past all of these, one by one: a restore after the removal of 50,000 files took four times the CPU. So restored
-trees stay until the end of the round, and the next round begins when the file system has forgotten them."""
-FEW_FILES = 1000
-"""So few files may be removed at once: nothing is slowed down, and the corpus of one huge file needs the space."""
 
 
 @dataclass
@@ -56,6 +49,7 @@ class Plan:
     """What to measure, where."""
 
     work: Path
+    disk: Folder | Image
     tools: dict[str, tuple[type[Tool], Path]]
     phases: list[str]
     rounds: int
@@ -65,19 +59,21 @@ class Plan:
 
 
 def measure_corpus(plan: Plan, corpus: str, finished) -> None:
-    """Runs all rounds on one corpus; calls `finished` after each, so that an interrupted run keeps what it has."""
+    """Runs all rounds on one corpus; calls `finished` after each phase, so that an interrupted run keeps what it has."""
     source = plan.work / "corpora" / corpus / "source"
     say(f"== {corpus}")
     for number in range(1, plan.rounds + 1):
         script(plan, "corpora", "reset", corpus)
-        measure_round(plan, corpus, source, number)
-        finished()
+        plan.disk.fresh()
+        try:
+            measure_round(plan, corpus, source, number, finished)
+        finally:
+            plan.disk.drop()
     script(plan, "corpora", "reset", corpus)
 
 
-def measure_round(plan: Plan, corpus: str, source: Path, number: int) -> None:
-    rooms = plan.work / "rooms"
-    clear(rooms)
+def measure_round(plan: Plan, corpus: str, source: Path, number: int, finished) -> None:
+    rooms = plan.disk.rooms
     names = list(plan.tools)
     first = (number - 1) % len(names)
     tools = [plan.tools[name][0](plan.tools[name][1], rooms / name) for name in names[first:] + names[:first]]
@@ -107,7 +103,7 @@ def measure_round(plan: Plan, corpus: str, source: Path, number: int) -> None:
                 out.add(tool.name)
             if phase in plan.phases or sample.failed:
                 plan.samples.append(sample)
-    clear(rooms)
+        finished()
 
 
 def measure_phase(tool: Tool, source: Path, phase: str, sample: Sample, *, verify: bool) -> None:
@@ -166,21 +162,6 @@ def python(module: str, *arguments) -> None:
 def script(plan: Plan, name: str, *arguments) -> None:
     command = [sys.executable, HERE / name, *arguments, "--dir", plan.work / "corpora", "--scale", str(plan.scale)]
     subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
-
-
-def clear(rooms: Path) -> None:
-    """Removes what a round left, and waits until the file system has forgotten it."""
-    many = rooms.exists() and stored(rooms)[1] > FEW_FILES
-    remove(rooms)
-    if many:
-        os.sync()
-        time.sleep(FORGOTTEN_S)
-
-
-def remove(folder: Path) -> None:
-    """Removes a tree, in a process of its own: Python's way takes memory and time with a million files."""
-    if folder.exists():
-        subprocess.run(["rm", "-rf", "--", str(folder)], check=True)
 
 
 def report(sample: Sample) -> None:
