@@ -1,2 +1,35 @@
-//! The command line `ararat`: reads arguments and the environment, calls the engine, prints.
-fn main() {}
+//! Ararat's command line.
+//!
+//! In reading order: [`args`] (what can be said), [`commands`] (what is done, one file a command), [`session`] (which repository, which secret, which
+//! machine), [`output`] (progress, tables, JSON), [`failure`] (errors for people, and exit codes).
+
+mod args;
+mod commands;
+mod failure;
+mod output;
+mod session;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are no failures; a wrong word is, and clap says which.
+            let code = if error.use_stderr() { failure::USAGE } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    output::log::start(args.global.verbose, args.global.quiet);
+    let json = args.global.json;
+    match commands::run(args) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => failure::report(&error, json),
+    }
+}

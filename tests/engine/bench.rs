@@ -108,7 +108,7 @@ impl Bench {
             ignore_inode: false,
             skip_if_unchanged: false,
             dry_run: false,
-            level: 1,
+            level: None,
             workers: 2,
             uploads: 2,
             volume_key: None,

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use self::uploads::Uploads;
 use super::open::Repository;
 use super::view::{Leave, View};
-use crate::compress::Compressor;
+use crate::compress::{Compressor, LEVEL_CHUNKS, LEVEL_SLABS};
 use crate::crypto::{BlobIds, BlobSealer, PublicKey, Secret};
 use crate::format::keys::{Halves, WrappedKey};
 use crate::format::open::{Open, SessionKind, open_name, seal_for_volume, wrap_key};
@@ -48,8 +48,8 @@ pub struct WriterOptions {
     pub kind: SessionKind,
     /// Which source it backs up; zeros for other kinds.
     pub source: [u8; 16],
-    /// The compression level, 1 to 22, or negative for faster ones.
-    pub level: i32,
+    /// The compression level, -7 to 19; without one, what suits slabs, chunks and trees.
+    pub level: Option<i32>,
     /// How many packs are uploaded at once, 1 to 64. Each costs a pack of memory.
     pub uploads: usize,
     /// Seals the session's tree key for the node that has the source.
@@ -242,6 +242,18 @@ impl<'r> Writer<'r> {
     /// # Errors
     /// What the store said to this or an earlier pack of the session.
     pub fn save(&self, kind: BlobKind, plaintext: &[u8], scratch: &mut Scratch) -> Result<BlobId> {
+        self.save_at(self.options.level.unwrap_or(LEVEL_CHUNKS), kind, plaintext, scratch)
+    }
+
+    /// [`Writer::save`] for many small files in one blob.
+    ///
+    /// # Errors
+    /// As [`Writer::save`].
+    pub fn save_slab(&self, slab: &[u8], scratch: &mut Scratch) -> Result<BlobId> {
+        self.save_at(self.options.level.unwrap_or(LEVEL_SLABS), BlobKind::Data, slab, scratch)
+    }
+
+    fn save_at(&self, level: i32, kind: BlobKind, plaintext: &[u8], scratch: &mut Scratch) -> Result<BlobId> {
         let (Some(ids), Some(sealers)) = (&self.ids, &self.sealers) else {
             return Err(Error::Internal("a repack saves no new blobs".into()));
         };
@@ -252,7 +264,7 @@ impl<'r> Writer<'r> {
         let buffer = &mut scratch.buffer;
         buffer.clear();
         buffer.resize(crate::crypto::aead::NONCE, 0);
-        scratch.compressor.compress(self.options.level, plaintext, buffer);
+        scratch.compressor.compress(level, plaintext, buffer);
         sealers[kind as usize].seal(&id, buffer);
         self.tally.blobs.fetch_add(1, Ordering::Relaxed);
         self.tally

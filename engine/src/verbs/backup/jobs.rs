@@ -176,7 +176,7 @@ impl Workers<'_, '_> {
             made.push(entry(found, size, content));
         }
         if !here.is_empty() {
-            let id = self.writer.save(BlobKind::Data, slab, scratch)?;
+            let id = self.writer.save_slab(slab, scratch)?;
             for place in here {
                 if let Made::Entry(entry) = &mut made[place]
                     && let EntryKind::File {

@@ -70,8 +70,8 @@ pub struct BackupOptions {
     pub skip_if_unchanged: bool,
     /// Nothing is written; files are counted, not read.
     pub dry_run: bool,
-    /// The compression level, 1 to 22, or negative for faster ones.
-    pub level: i32,
+    /// The compression level, -7 to 19; without one, what suits slabs, chunks and trees.
+    pub level: Option<i32>,
     /// Threads that read and compress, 1 to 256.
     pub workers: usize,
     /// Packs that are uploaded at once, 1 to 64.

@@ -31,7 +31,7 @@ pub(super) fn repack(
         machine: options.machine.clone(),
         kind: SessionKind::Repack,
         source: [0; 16],
-        level: 0,
+        level: None,
         uploads: 2,
         volume_key: None,
     };

@@ -1,0 +1,89 @@
+//! What can be said on the command line. Doc comments are the help.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::repo::RepoCommand;
+
+/// Ararat backs up files and Kubernetes applications into one encrypted, deduplicated repository, and back.
+#[derive(Parser)]
+#[command(name = "ararat", version, max_term_width = 110, arg_required_else_help = true)]
+pub struct Args {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Global {
+    /// Say less: only errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Print one JSON document for programs instead of text for people
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The families of commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Work with a repository: back up, restore, look, care
+    Repo(Box<RepoArgs>),
+    /// Print a completion script for a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Man {
+        /// The folder
+        folder: std::path::PathBuf,
+    },
+}
+
+/// Which repository, and how it is reached.
+#[derive(clap::Args, Clone, Debug)]
+pub struct RepositoryArgs {
+    /// Where the repository is: a path, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX. Without it, a
+    /// repository in your data folder is used
+    #[arg(short, long, env = "ARARAT_REPOSITORY", global = true, value_name = "URL")]
+    pub repo: Option<String>,
+    /// The file with your key
+    #[arg(long, env = "ARARAT_KEY_FILE", global = true, value_name = "FILE")]
+    pub key_file: Option<std::path::PathBuf>,
+    /// The file with the password, on its first line
+    #[arg(long, env = "ARARAT_PASSWORD_FILE", global = true, value_name = "FILE")]
+    pub password_file: Option<std::path::PathBuf>,
+    /// A command that prints the password
+    #[arg(long, env = "ARARAT_PASSWORD_COMMAND", global = true, value_name = "COMMAND")]
+    pub password_command: Option<String>,
+    /// The folder for caches
+    #[arg(long, env = "ARARAT_CACHE_DIR", global = true, value_name = "FOLDER")]
+    pub cache_dir: Option<std::path::PathBuf>,
+    /// Keep no cache
+    #[arg(long, global = true)]
+    pub no_cache: bool,
+    /// Send at most so many bytes a second, e.g. 5MiB
+    #[arg(long, global = true, value_name = "BYTES")]
+    pub limit_upload: Option<bytesize::ByteSize>,
+    /// Receive at most so many bytes a second
+    #[arg(long, global = true, value_name = "BYTES")]
+    pub limit_download: Option<bytesize::ByteSize>,
+    /// Requests that are under way at once
+    #[arg(long, global = true, value_name = "N")]
+    pub connections: Option<usize>,
+}
+
+/// Which repository, and what to do with it.
+#[derive(clap::Args)]
+pub struct RepoArgs {
+    #[command(flatten)]
+    pub repository: RepositoryArgs,
+    #[command(subcommand)]
+    pub command: RepoCommand,
+}

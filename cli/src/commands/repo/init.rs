@@ -1,0 +1,121 @@
+//! `ararat repo init`
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use engine::crypto::passphrase::PassphraseCost;
+use engine::repository::{InitOptions, Repository};
+use engine::words::Error;
+
+use crate::output::show;
+use crate::session::{self, Session};
+
+/// Make a repository.
+///
+/// With a password (from ARARAT_PASSWORD, its file or command, or typed) the password opens it. With --new-key FILE a
+/// key is drawn and written there instead, which is faster to open and cannot be guessed.
+#[derive(clap::Args)]
+pub struct Init {
+    /// Draw a key and write it to this file, instead of using a password
+    #[arg(long, value_name = "FILE")]
+    new_key: Option<PathBuf>,
+    /// Write the recovery sheet to this file (with --new-key)
+    #[arg(long, value_name = "FILE", requires = "new_key")]
+    recovery_sheet: Option<PathBuf>,
+    /// The name of the first key's holder, for people
+    #[arg(long, default_value = "owner")]
+    label: String,
+    /// Do not pad packs: saves about 0.1 %, shows the store their exact sizes
+    #[arg(long)]
+    no_padding: bool,
+}
+
+impl Init {
+    /// Makes the repository.
+    pub fn run(self, session: &Session) -> Result<u8> {
+        let location = session.location()?;
+        let store = session.store_at(&location)?;
+        let new_key = match (&self.new_key, session.is_default()) {
+            (None, true) if session.given_password()?.is_none() => Some(session::default_places()?),
+            _ => None,
+        };
+        let (key_path, sheet_path) = match new_key {
+            Some(places) => (Some(places.key), Some(places.sheet)),
+            None => (self.new_key.clone(), self.recovery_sheet.clone()),
+        };
+        for path in key_path.iter().chain(&sheet_path) {
+            if path.exists() {
+                bail!(Error::Invalid(format!(
+                    "{} exists; it is not written over",
+                    path.display()
+                )));
+            }
+        }
+        let passphrase = match &key_path {
+            Some(_) => None,
+            None => Some((password(session)?, PassphraseCost::default())),
+        };
+        let options = InitOptions {
+            now: session::now(),
+            label: self.label,
+            passphrase,
+            padding: !self.no_padding,
+            cache_folder: session.cache_folder(),
+            ..InitOptions::default()
+        };
+        let (repository, key) = Repository::init(store, options)?;
+        if let (Some(key), Some(path)) = (&key, &key_path) {
+            session::write_secret(path, &session::key_file(&repository, key))?;
+        }
+        if let (Some(key), Some(path)) = (&key, &sheet_path) {
+            session::write_secret(path, &session::recovery_sheet(&repository, key))?;
+        }
+        if session.global.json {
+            show::json(&serde_json::json!({
+                "repository": repository.id().to_string(),
+                "location": location.to_string(),
+                "key_file": key_path,
+                "recovery_sheet": sheet_path,
+            }))?;
+        } else if !session.global.quiet {
+            show::line(&format!("Made repository {} at {location}", repository.id()))?;
+            match (&key_path, &sheet_path) {
+                (Some(key), Some(sheet)) => {
+                    show::line(&format!(
+                        "Its key is {}; print {} and keep it elsewhere",
+                        key.display(),
+                        sheet.display()
+                    ))?;
+                }
+                (Some(key), None) => show::line(&format!("Its key is {}; keep a copy elsewhere", key.display()))?,
+                (None, _) => show::line(
+                    "Whoever loses the password loses the backups: keep it safe, and see `ararat repo key add`",
+                )?,
+            }
+        }
+        Ok(0)
+    }
+}
+
+fn password(session: &Session) -> Result<zeroize::Zeroizing<Vec<u8>>> {
+    if let Some(given) = session.given_password()? {
+        if given.is_empty() {
+            bail!(Error::Invalid("The password is empty".into()));
+        }
+        return Ok(given);
+    }
+    if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+        bail!(Error::Invalid(
+            "No password was given; set ARARAT_PASSWORD or ARARAT_PASSWORD_FILE, or draw a key with --new-key FILE"
+                .into()
+        ));
+    }
+    let first = session::ask("New password: ")?;
+    if first.is_empty() {
+        bail!(Error::Invalid("The password is empty".into()));
+    }
+    if first != session::ask("Once more: ")? {
+        bail!(Error::Invalid("The two passwords differ".into()));
+    }
+    Ok(first)
+}

@@ -1,0 +1,123 @@
+//! Errors for people: the thing, the cause, and what to do next; and the exit codes that programs read.
+
+use std::process::ExitCode;
+
+use engine::words::{Error, StoreFailure};
+
+/// The command failed.
+pub const FAILED: u8 = 1;
+/// The command line makes no sense.
+pub const USAGE: u8 = 2;
+/// Done, but some items could not be read or written.
+pub const PARTIAL: u8 = 3;
+/// The repository is damaged.
+pub const DAMAGE: u8 = 4;
+/// There is no repository there.
+pub const NO_REPOSITORY: u8 = 10;
+/// The key or the password is wrong.
+pub const WRONG_KEY: u8 = 12;
+/// Stopped by a person; the next run carries on.
+pub const INTERRUPTED: u8 = 130;
+
+/// Prints an error and gives its exit code.
+pub fn report(error: &anyhow::Error, json: bool) -> ExitCode {
+    let engine = error.downcast_ref::<Error>();
+    let code = engine.map_or(FAILED, code_of);
+    let hint = engine.and_then(hint_of);
+    if json {
+        let document =
+            serde_json::json!({ "error": { "message": format!("{error:#}"), "hint": hint, "exit_code": code } });
+        anstream::println!("{document}");
+    } else {
+        let bold = anstyle::Style::new()
+            .bold()
+            .fg_color(Some(anstyle::AnsiColor::Red.into()));
+        anstream::eprintln!("{bold}Error{bold:#}: {error:#}");
+        if let Some(hint) = hint {
+            anstream::eprintln!("{hint}");
+        }
+    }
+    ExitCode::from(code)
+}
+
+/// The exit code that an error of the engine stands for.
+pub fn code_of(error: &Error) -> u8 {
+    match error {
+        Error::NoRepository { .. } => NO_REPOSITORY,
+        Error::WrongKey { .. } => WRONG_KEY,
+        Error::Damaged { .. } | Error::Missing { .. } | Error::MissingBlob { .. } => DAMAGE,
+        Error::Invalid(_) => USAGE,
+        Error::Interrupted => INTERRUPTED,
+        Error::RepositoryExists { .. }
+        | Error::RoleTooSmall { .. }
+        | Error::NewerFormat { .. }
+        | Error::NoSnapshot { .. }
+        | Error::Fenced { .. }
+        | Error::Store { .. }
+        | Error::Io { .. }
+        | Error::Internal(_) => FAILED,
+    }
+}
+
+/// What to do next.
+fn hint_of(error: &Error) -> Option<String> {
+    let text = match error {
+        Error::NoRepository { location } => {
+            return Some(format!(
+                "Make one with `ararat repo init -r {location}`, or name another with -r or ARARAT_REPOSITORY."
+            ));
+        }
+        Error::RepositoryExists { .. } => "It can be used as it is; to start over, choose another place.",
+        Error::WrongKey { .. } => {
+            "Check ARARAT_PASSWORD, ARARAT_PASSWORD_FILE or --key-file. The recovery sheet holds a key that works as --key-file."
+        }
+        Error::RoleTooSmall { .. } => {
+            "Open the repository with a key of that role; `ararat repo key list` shows which there are."
+        }
+        Error::NewerFormat { .. } => "Use a newer version of Ararat for this repository.",
+        Error::Damaged { .. } | Error::Missing { .. } | Error::MissingBlob { .. } => {
+            "`ararat repo check` finds what else is hurt, and which snapshots and files it hurts."
+        }
+        Error::NoSnapshot { .. } => "`ararat repo snapshots` lists them.",
+        Error::Fenced { .. } => "Run the backup again: what it stored is used again.",
+        Error::Store { failure, .. } => return store_hint(*failure).map(str::to_owned),
+        Error::Io { source, .. } => io_hint(source)?,
+        Error::Interrupted => "Run the same command again: it goes on from what is stored.",
+        Error::Invalid(_) => return None,
+        Error::Internal(_) => "This is a bug in Ararat. Nothing that was stored is lost; please report it.",
+    };
+    Some(text.to_owned())
+}
+
+fn store_hint(failure: StoreFailure) -> Option<&'static str> {
+    Some(match failure {
+        StoreFailure::NotFound | StoreFailure::Other => return None,
+        StoreFailure::NoBucket => "Make the bucket or container first, or correct its name.",
+        StoreFailure::Denied => {
+            "Check the credentials (AWS_ACCESS_KEY_ID …, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_…) and what they may do."
+        }
+        StoreFailure::Expired => "Get new credentials and run the command again: it goes on from what is stored.",
+        StoreFailure::ClockSkew => "Set this machine's clock (for instance by NTP) and try again.",
+        StoreFailure::Unreachable => {
+            "Check the address, the network, the proxy and, for a store of your own, its certificate."
+        }
+        StoreFailure::Timeout | StoreFailure::Busy => {
+            "Try again later; --connections and --limit-upload ask less of the store."
+        }
+        StoreFailure::Full => {
+            "Make room, for instance with `ararat repo forget … --prune`, and run the command again: it goes on from what is stored."
+        }
+        StoreFailure::ReadOnly => "Make the place writable, or choose another.",
+    })
+}
+
+fn io_hint(error: &std::io::Error) -> Option<&'static str> {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            Some("Make room and run the command again.")
+        }
+        std::io::ErrorKind::PermissionDenied => Some("Run the command as a user who may, or as root."),
+        std::io::ErrorKind::ReadOnlyFilesystem => Some("Choose a place that can be written."),
+        _ => None,
+    }
+}

@@ -1,0 +1,5 @@
+//! What people and programs see.
+
+pub mod log;
+pub mod progress;
+pub mod show;

@@ -1,0 +1,91 @@
+//! Values as text for people, and JSON for programs.
+
+use bytesize::ByteSize;
+use comfy_table::{Table, presets};
+use engine::words::Timestamp;
+use serde::Serialize;
+
+/// A number of bytes: "1.3 GiB".
+pub fn bytes(bytes: u64) -> String {
+    ByteSize::b(bytes).display().iec().to_string()
+}
+
+/// A moment in the local time zone: "2026-11-23 21:43:00".
+pub fn time(time: Timestamp) -> String {
+    moment(time).map_or_else(
+        || "?".to_owned(),
+        |zoned| zoned.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    )
+}
+
+/// A moment as RFC 3339 in UTC, for programs.
+pub fn time_json(time: Timestamp) -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(time.0)).map_or_else(|_| String::new(), |time| time.to_string())
+}
+
+fn moment(time: Timestamp) -> Option<jiff::Zoned> {
+    let time = jiff::Timestamp::from_nanosecond(i128::from(time.0)).ok()?;
+    Some(time.to_zoned(jiff::tz::TimeZone::system()))
+}
+
+/// A length of time: "1:02:03" or "4.2 s".
+pub fn duration(from: Timestamp, to: Timestamp) -> String {
+    let seconds = to.0.saturating_sub(from.0) as f64 / 1e9;
+    if seconds < 60.0 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = seconds as u64;
+    format!("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60)
+}
+
+/// Raw bytes of a name or path, so that a terminal is safe from them: what is no printable UTF-8 is escaped.
+pub fn path(path: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in path.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            if letter.is_control() {
+                text.extend(letter.escape_default())
+            } else {
+                text.push(letter)
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+/// A path for programs: text when it is UTF-8; what is not is escaped, and then `bytes` gives it in base64.
+pub fn path_json(path_bytes: &[u8]) -> serde_json::Value {
+    match std::str::from_utf8(path_bytes) {
+        Ok(text) => serde_json::Value::String(text.to_owned()),
+        Err(_) => serde_json::json!({ "text": path(path_bytes), "bytes": data_encoding::BASE64.encode(path_bytes) }),
+    }
+}
+
+/// Prints one JSON document.
+pub fn json(document: &impl Serialize) -> anyhow::Result<()> {
+    line(&serde_json::to_string(document)?)
+}
+
+/// Prints a line to standard output. A reader that has gone away (`| head`) is no failure of ours.
+pub fn line(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    match writeln!(anstream::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        other => Ok(other?),
+    }
+}
+
+/// A table with these headings, without lines.
+pub fn table(headings: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(
+        headings
+            .iter()
+            .map(|heading| comfy_table::Cell::new(heading.to_uppercase())),
+    );
+    table
+}

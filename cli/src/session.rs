@@ -1,0 +1,326 @@
+//! Which repository, which secret, which machine: what the engine must be told and never looks up by itself.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, anyhow, bail};
+use engine::crypto::key_text::HolderKey;
+use engine::format::envelope::Access;
+use engine::repository::writer::Machine;
+use engine::repository::{Credential, InitOptions, Repository};
+use engine::store::{Location, Store, StoreOptions};
+use engine::words::{Error, Timestamp};
+use etcetera::BaseStrategy;
+use tokio::runtime::Runtime;
+use zeroize::Zeroizing;
+
+use crate::args::{Global, RepositoryArgs};
+use crate::output::progress;
+
+/// Everything that a command needs besides its own arguments.
+pub struct Session {
+    pub global: Global,
+    pub repository: RepositoryArgs,
+    pub runtime: Runtime,
+}
+
+/// The present.
+pub fn now() -> Timestamp {
+    let elapsed = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// This machine and process.
+pub fn machine() -> Machine {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    Machine {
+        host: String::from_utf8_lossy(&host()).into_owned(),
+        boot: boot.trim().to_owned(),
+        process: std::process::id(),
+        is_running: |process| Path::new("/proc").join(process.to_string()).exists(),
+        program: concat!("ararat ", env!("CARGO_PKG_VERSION")).to_owned(),
+    }
+}
+
+/// The machine's name.
+pub fn host() -> Vec<u8> {
+    rustix::system::uname().nodename().to_bytes().to_vec()
+}
+
+/// The user's name.
+pub fn user() -> Vec<u8> {
+    std::env::var_os("USER")
+        .or_else(|| std::env::var_os("LOGNAME"))
+        .map_or_else(
+            || rustix::process::getuid().as_raw().to_string().into_bytes(),
+            |name| name.as_bytes().to_vec(),
+        )
+}
+
+/// Where the embedded default repository and its key live.
+pub struct DefaultPlaces {
+    pub repository: PathBuf,
+    pub key: PathBuf,
+    pub sheet: PathBuf,
+}
+
+/// The default places, under the user's data and configuration folders.
+pub fn default_places() -> Result<DefaultPlaces> {
+    let folders =
+        etcetera::choose_base_strategy().context("Your home folder is not known; name a repository with -r")?;
+    let configuration = folders.config_dir().join("ararat");
+    Ok(DefaultPlaces {
+        repository: folders.data_dir().join("ararat/repository"),
+        key: configuration.join("repository.key"),
+        sheet: configuration.join("recovery-sheet.txt"),
+    })
+}
+
+impl Session {
+    pub fn new(global: Global, repository: RepositoryArgs) -> Result<Self> {
+        // Whoever links two TLS providers must choose; object_store and we agree on this one.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        progress::catch_interrupts(&runtime);
+        Ok(Self {
+            global,
+            repository,
+            runtime,
+        })
+    }
+
+    /// The location that was named, or the embedded default's.
+    pub fn location(&self) -> Result<Location> {
+        match &self.repository.repo {
+            Some(text) => Ok(Location::parse(text)?),
+            None => Ok(Location::local(default_places()?.repository)?),
+        }
+    }
+
+    /// Whether the embedded default repository is meant.
+    pub fn is_default(&self) -> bool {
+        self.repository.repo.is_none()
+    }
+
+    pub fn store_at(&self, location: &Location) -> Result<Store> {
+        let mut options = StoreOptions {
+            environment: std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect::<BTreeMap<_, _>>(),
+            ..StoreOptions::default()
+        };
+        options.upload_bytes_per_second = self.repository.limit_upload.map(|limit| limit.as_u64());
+        options.download_bytes_per_second = self.repository.limit_download.map(|limit| limit.as_u64());
+        if let Some(connections) = self.repository.connections {
+            options.connections = connections;
+        }
+        Ok(Store::open(location, &options, self.runtime.handle().clone())?)
+    }
+
+    pub fn cache_folder(&self) -> Option<PathBuf> {
+        if self.repository.no_cache {
+            return None;
+        }
+        let given = self.repository.cache_dir.clone();
+        given.or_else(|| Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("ararat")))
+    }
+
+    /// Opens the repository that was named; makes the embedded default on its first use when `make` is set.
+    pub fn open(&self, access: Access, make: bool) -> Result<Repository> {
+        let location = self.location()?;
+        let store = self.store_at(&location)?;
+        if self.is_default() && make && !default_places()?.key.exists() && self.given_secret()?.is_none() {
+            return self.make_default(store);
+        }
+        let credential = self.credential()?;
+        Ok(Repository::open(store, &credential, self.cache_folder(), access)?)
+    }
+
+    fn make_default(&self, store: Store) -> Result<Repository> {
+        let places = default_places()?;
+        let options = InitOptions {
+            now: now(),
+            label: String::from_utf8_lossy(&user()).into_owned(),
+            cache_folder: self.cache_folder(),
+            ..InitOptions::default()
+        };
+        let (repository, key) = match Repository::init(store, options) {
+            Err(error @ Error::RepositoryExists { .. }) => {
+                let why = format!("Your key {} is not there, but the repository is", places.key.display());
+                return Err(anyhow!(error).context(why));
+            }
+            other => other?,
+        };
+        let key = key.ok_or_else(|| anyhow!("The new repository came without a key"))?;
+        write_secret(&places.key, &key_file(&repository, &key))?;
+        write_secret(&places.sheet, &recovery_sheet(&repository, &key))?;
+        if !self.global.quiet && !self.global.json {
+            anstream::eprintln!("Made a repository for you, since none was named:");
+            anstream::eprintln!("  repository      {}", places.repository.display());
+            anstream::eprintln!("  key             {}", places.key.display());
+            anstream::eprintln!("  recovery sheet  {}", places.sheet.display());
+            anstream::eprintln!(
+                "Print the recovery sheet and keep it elsewhere: without the key nobody can restore.\n"
+            );
+        }
+        Ok(repository)
+    }
+
+    /// The secret that was given in so many words: a key file, a password, its file or its command.
+    pub fn given_secret(&self) -> Result<Option<Credential>> {
+        if let Some(path) = &self.repository.key_file {
+            return read_key(path).map(Some);
+        }
+        Ok(self.given_password()?.map(Credential::Passphrase))
+    }
+
+    /// The password that was given by the environment, a file or a command.
+    pub fn given_password(&self) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        if let Some(password) = std::env::var_os("ARARAT_PASSWORD") {
+            return Ok(Some(Zeroizing::new(password.as_bytes().to_vec())));
+        }
+        if let Some(path) = &self.repository.password_file {
+            let content = Zeroizing::new(
+                std::fs::read(path).with_context(|| format!("Could not read the password file {}", path.display()))?,
+            );
+            return Ok(Some(first_line(&content)));
+        }
+        if let Some(command) = &self.repository.password_command {
+            let output = Command::new("sh")
+                .arg("-c")
+                .arg(command)
+                .stderr(std::process::Stdio::inherit())
+                .output();
+            let output = output.context("Could not run the password command")?;
+            let content = Zeroizing::new(output.stdout);
+            if !output.status.success() {
+                bail!("The password command ended with {}", output.status);
+            }
+            return Ok(Some(first_line(&content)));
+        }
+        Ok(None)
+    }
+
+    fn credential(&self) -> Result<Credential> {
+        if let Some(secret) = self.given_secret()? {
+            return Ok(secret);
+        }
+        if self.is_default() {
+            let key = default_places()?.key;
+            if key.exists() {
+                return read_key(&key);
+            }
+        }
+        if !std::io::stdin().is_terminal() {
+            bail!(Error::Invalid(
+                "No key was given; set ARARAT_PASSWORD, ARARAT_PASSWORD_FILE, ARARAT_PASSWORD_COMMAND or --key-file"
+                    .into()
+            ));
+        }
+        Ok(Credential::Passphrase(ask("Password: ")?))
+    }
+}
+
+/// Asks for a secret on the terminal.
+pub fn ask(prompt: &str) -> Result<Zeroizing<Vec<u8>>> {
+    Ok(Zeroizing::new(
+        rpassword::prompt_password(prompt)
+            .context("Could not read the password")?
+            .into_bytes(),
+    ))
+}
+
+fn first_line(content: &[u8]) -> Zeroizing<Vec<u8>> {
+    let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
+}
+
+/// Reads a key file.
+pub fn read_key(path: &Path) -> Result<Credential> {
+    let mut text = Zeroizing::new(String::new());
+    let mut file = std::fs::File::open(path).with_context(|| format!("Could not open the key {}", path.display()))?;
+    file.read_to_string(&mut text)
+        .with_context(|| format!("Could not read the key {}", path.display()))?;
+    let key = HolderKey::from_text(&text).with_context(|| format!("{} holds no usable key", path.display()))?;
+    Ok(Credential::Key(key))
+}
+
+/// The content of a key file.
+pub fn key_file(repository: &Repository, key: &HolderKey) -> Zeroizing<String> {
+    Zeroizing::new(format!(
+        "# A key to the Ararat repository {} at {}\n{}\n",
+        repository.id(),
+        repository.store().location(),
+        key.to_text().as_str()
+    ))
+}
+
+/// A page that brings a repository back on the worst day: print it, keep it elsewhere.
+pub fn recovery_sheet(repository: &Repository, key: &HolderKey) -> Zeroizing<String> {
+    let line = key.to_text();
+    let (prefix, rest) = line.split_at("ararat-key-1".len());
+    let groups: Vec<String> = rest
+        .as_bytes()
+        .chunks(4)
+        .map(|group| String::from_utf8_lossy(group).into_owned())
+        .collect();
+    let mut text = Zeroizing::new(format!(
+        "# Ararat recovery sheet\n#\n# Repository  {}\n# Location    {}\n# Made        {}\n#\n# Whoever holds this page can read every backup in the repository. To restore:\n#   save this page as sheet.txt, then\n#   ararat repo -r LOCATION --key-file sheet.txt restore latest --target FOLDER\n\n{prefix}\n",
+        repository.id(),
+        repository.store().location(),
+        crate::output::show::time(repository.config().created),
+    ));
+    for row in groups.chunks(8) {
+        text.push_str("  ");
+        text.push_str(&row.join(" "));
+        text.push('\n');
+    }
+    text
+}
+
+/// Writes a file that only its owner may read; never over another.
+pub fn write_secret(path: &Path, content: &str) -> Result<()> {
+    use std::io::Write;
+    let what = || format!("Could not write {}", path.display());
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(what)?;
+    }
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(what)?;
+    file.write_all(content.as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(what)
+}
+
+/// A user's name by number, from /etc/passwd.
+pub fn user_name(number: u32) -> Option<Vec<u8>> {
+    name_in("/etc/passwd", number)
+}
+
+/// A group's name by number, from /etc/group.
+pub fn group_name(number: u32) -> Option<Vec<u8>> {
+    name_in("/etc/group", number)
+}
+
+fn name_in(path: &str, number: u32) -> Option<Vec<u8>> {
+    let content = std::fs::read(path).ok()?;
+    let number = number.to_string();
+    content.split(|byte| *byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':');
+        let (name, id) = (fields.next()?, fields.nth(1)?);
+        (id == number.as_bytes()).then(|| name.to_vec())
+    })
+}
