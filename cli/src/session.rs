@@ -189,10 +189,7 @@ impl Session {
             return Ok(Some(Zeroizing::new(password.as_bytes().to_vec())));
         }
         if let Some(path) = &self.repository.password_file {
-            let content = Zeroizing::new(
-                std::fs::read(path).with_context(|| format!("Could not read the password file {}", path.display()))?,
-            );
-            return Ok(Some(first_line(&content)));
+            return password_of(path).map(Some);
         }
         if let Some(command) = &self.repository.password_command {
             let output = Command::new("sh")
@@ -210,15 +207,21 @@ impl Session {
         Ok(None)
     }
 
+    /// The key of the embedded default repository, when that is meant and the key is there.
+    pub fn default_key(&self) -> Result<Option<Credential>> {
+        if !self.is_default() {
+            return Ok(None);
+        }
+        let key = default_places()?.key;
+        key.exists().then(|| read_key(&key)).transpose()
+    }
+
     fn credential(&self) -> Result<Credential> {
         if let Some(secret) = self.given_secret()? {
             return Ok(secret);
         }
-        if self.is_default() {
-            let key = default_places()?.key;
-            if key.exists() {
-                return read_key(&key);
-            }
+        if let Some(key) = self.default_key()? {
+            return Ok(key);
         }
         if !std::io::stdin().is_terminal() {
             bail!(Error::Invalid(
@@ -242,6 +245,26 @@ pub fn ask(prompt: &str) -> Result<Zeroizing<Vec<u8>>> {
 fn first_line(content: &[u8]) -> Zeroizing<Vec<u8>> {
     let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
     Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
+}
+
+/// The password on the first line of a file.
+pub fn password_of(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    let content =
+        std::fs::read(path).with_context(|| format!("Could not read the password file {}", path.display()))?;
+    Ok(first_line(&Zeroizing::new(content)))
+}
+
+/// A length of time as people write it, in seconds: "7d", "2w 3d", "24h".
+pub fn seconds(text: &str) -> Result<i64> {
+    let span: jiff::Span = text
+        .parse()
+        .map_err(|_| Error::Invalid(format!("`{text}` is no length of time; write for instance 7d or 24h")))?;
+    let relative = jiff::SpanRelativeTo::days_are_24_hours();
+    let seconds = span.total((jiff::Unit::Second, relative)).or_else(|_| {
+        // Months and years have no fixed length: from the beginning of this century is as good as any.
+        span.total((jiff::Unit::Second, jiff::civil::date(2000, 1, 1)))
+    });
+    Ok(seconds.map_err(|_| Error::Invalid(format!("`{text}` is too long")))? as i64)
 }
 
 /// Reads a key file.

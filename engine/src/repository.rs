@@ -5,6 +5,7 @@
 
 pub mod open;
 pub mod reader;
+pub mod rotation;
 pub mod slots;
 pub mod snapshots;
 pub mod view;

@@ -1,4 +1,5 @@
 //! What one can do with a repository: one file a verb; repository, input, options, progress → a report.
 
 pub mod backup;
+pub mod forget;
 pub mod prune;

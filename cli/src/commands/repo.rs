@@ -1,7 +1,10 @@
 //! `ararat repo …`: everything that can be done with a repository, with no cluster in sight.
 
 mod backup;
+mod forget;
 mod init;
+mod key;
+mod prune;
 mod snapshots;
 
 use anyhow::Result;
@@ -18,6 +21,12 @@ pub enum RepoCommand {
     Backup(Box<backup::Backup>),
     /// List the snapshots
     Snapshots(snapshots::Snapshots),
+    /// Forget snapshots, by name or by policy
+    Forget(Box<forget::Forget>),
+    /// Delete what no snapshot needs
+    Prune(prune::Prune),
+    /// Say who can do what: passwords, keys and roles
+    Key(key::Key),
 }
 
 /// Does it; gives the exit code.
@@ -26,5 +35,8 @@ pub fn run(session: &Session, command: RepoCommand) -> Result<u8> {
         RepoCommand::Init(command) => command.run(session),
         RepoCommand::Backup(command) => command.run(session),
         RepoCommand::Snapshots(command) => command.run(session),
+        RepoCommand::Forget(command) => command.run(session),
+        RepoCommand::Prune(command) => command.run(session),
+        RepoCommand::Key(command) => command.run(session),
     }
 }

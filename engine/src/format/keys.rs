@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::codec;
 use super::envelope::{self, Access, Kind};
 use crate::crypto::passphrase::PassphraseCost;
-use crate::crypto::{PublicKey, Secret, SecretPair};
+use crate::crypto::{PublicKey, Secret, SecretPair, aead};
 use crate::words::{Error, Result, Timestamp};
 
 /// What the holder of a slot may do.
@@ -70,6 +70,50 @@ pub struct Slot {
     pub binding: [u8; 32],
     /// The keys, wrapped by the root for `public`.
     pub sealed: Vec<u8>,
+    /// Role, label and age, sealed for owners: see [`SlotNote`].
+    pub note: Vec<u8>,
+}
+
+/// What owners see of slots that they do not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotNote {
+    /// What the holder may do.
+    pub role: Role,
+    /// The holder's name, for people.
+    pub label: String,
+    /// When the slot was first made.
+    pub created: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredNote {
+    V1(SlotNote),
+}
+
+impl SlotNote {
+    /// Seals the note of the slot `name`.
+    ///
+    /// # Errors
+    /// None that can happen with a document this small.
+    pub fn seal(&self, root: &SecretPair, name: &str) -> Result<Vec<u8>> {
+        let document = codec::encode(&StoredNote::V1(self.clone()))?;
+        Ok(aead::seal(
+            &root.secret().derive("ararat v1 slot note"),
+            name.as_bytes(),
+            &document,
+        ))
+    }
+
+    /// Opens the note of the slot `name`.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn open(root: &SecretPair, name: &str, sealed: &[u8]) -> Result<Self> {
+        let document = aead::open(&root.secret().derive("ararat v1 slot note"), name.as_bytes(), sealed)
+            .map_err(|_| Error::damaged(name, "its note was not sealed by an owner"))?;
+        let StoredNote::V1(note) = codec::decode(name, &document)?;
+        Ok(note)
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use crate::crypto::key_text::{HolderKey, root_fingerprint};
 use crate::crypto::passphrase::{self, PassphraseCost};
 use crate::crypto::{PublicKey, Secret, SecretPair};
 use crate::format::config::Config;
-use crate::format::keys::{Keys, Role, Slot, Unlock};
+use crate::format::keys::{Keys, Role, Slot, SlotNote, Unlock};
 use crate::store::Store;
 use crate::words::id::random_bytes;
 use crate::words::{Error, ObjectName, Result, Timestamp};
@@ -27,8 +27,8 @@ pub struct SlotInfo {
     pub stored: Timestamp,
     /// Whether it is the slot that opened the repository.
     pub current: bool,
-    /// What is inside, if this key can see it: only the current slot's own.
-    pub inside: Option<(Role, String, Timestamp)>,
+    /// Role and label; owners see everybody's, others their own.
+    pub note: Option<SlotNote>,
 }
 
 /// Who gets a new slot.
@@ -77,9 +77,23 @@ pub fn new_holder_key(config: &Config) -> HolderKey {
     }
 }
 
-fn sealed(config: &Config, root: &SecretPair, keys: &Keys, name: &str, public: PublicKey) -> Result<Vec<u8>> {
-    root.wrap_from(public, &info(config, name)?, &keys.encode()?)
-        .map_err(|_| Error::Invalid("The recipient is not a usable public key".into()))
+/// The keys wrapped for the holder, and the note for owners.
+fn sealed(
+    config: &Config,
+    root: &SecretPair,
+    keys: &Keys,
+    name: &str,
+    public: PublicKey,
+) -> Result<(Vec<u8>, Vec<u8>)> {
+    let sealed = root
+        .wrap_from(public, &info(config, name)?, &keys.encode()?)
+        .map_err(|_| Error::Invalid("The recipient is not a usable public key".into()))?;
+    let note = SlotNote {
+        role: keys.role,
+        label: keys.label.clone(),
+        created: keys.created,
+    };
+    Ok((sealed, note.seal(root, name)?))
 }
 
 /// The slot of a passphrase: its name and content.
@@ -97,7 +111,7 @@ pub fn passphrase_slot(
     let material = passphrase::stretch(passphrase, &salt, cost)?;
     let public = SecretPair::derive(&material).public();
     let name = random_name();
-    let sealed = sealed(config, root, keys, &name, public)?;
+    let (sealed, note) = sealed(config, root, keys, &name, public)?;
     let unlock = Unlock::Passphrase { salt, cost };
     Ok((
         name,
@@ -106,6 +120,29 @@ pub fn passphrase_slot(
             public,
             binding: binding(material.expose(), config),
             sealed,
+            note,
+        },
+    ))
+}
+
+/// A passphrase's slot under a fresh name with other keys; nobody needs the passphrase for it.
+///
+/// # Errors
+/// [`Error::Invalid`] when the old slot's public key is not usable.
+pub fn renewed_passphrase_slot(
+    config: &Config,
+    root: &SecretPair,
+    keys: &Keys,
+    old: &Slot,
+) -> Result<(ObjectName, Slot)> {
+    let name = random_name();
+    let (sealed, note) = sealed(config, root, keys, &name, old.public)?;
+    Ok((
+        name,
+        Slot {
+            sealed,
+            note,
+            ..old.clone()
         },
     ))
 }
@@ -122,7 +159,7 @@ pub fn recipient_slot(
     version: u32,
 ) -> Result<(ObjectName, Slot)> {
     let name = recipient_name(public, version);
-    let sealed = sealed(config, root, keys, &name, public)?;
+    let (sealed, note) = sealed(config, root, keys, &name, public)?;
     Ok((
         name,
         Slot {
@@ -130,6 +167,7 @@ pub fn recipient_slot(
             public,
             binding: binding(&public.0, config),
             sealed,
+            note,
         },
     ))
 }
@@ -217,7 +255,14 @@ impl Repository {
         for (listed, object) in listed.into_iter().zip(objects) {
             let slot = Slot::from_object(&listed.name, &object?)?;
             let current = listed.name == self.slot;
-            let inside = current.then(|| (self.keys.role, self.keys.label.clone(), self.keys.created));
+            let note = match &self.keys.root {
+                Some(root) => Some(SlotNote::open(root, &listed.name, &slot.note)?),
+                None => current.then(|| SlotNote {
+                    role: self.keys.role,
+                    label: self.keys.label.clone(),
+                    created: self.keys.created,
+                }),
+            };
             let (unlock, public, stored) = (slot.unlock, slot.public, listed.modified);
             slots.push(SlotInfo {
                 name: listed.name,
@@ -225,7 +270,7 @@ impl Repository {
                 public,
                 stored,
                 current,
-                inside,
+                note,
             });
         }
         Ok(slots)
@@ -264,7 +309,7 @@ impl Repository {
         Ok((slot.0, key))
     }
 
-    fn next_version(&self, public: PublicKey) -> Result<u32> {
+    pub(super) fn next_version(&self, public: PublicKey) -> Result<u32> {
         let first = recipient_name(public, 0);
         let listed = self.store.list(PREFIX)?;
         let versions = listed

@@ -1,0 +1,188 @@
+//! `ararat repo forget`
+
+use anyhow::{Result, bail};
+use engine::format::envelope::Access;
+use engine::verbs::forget::{ForgetOptions, ForgetReport, GroupBy, KeepPolicy, What, forget};
+use engine::words::Error;
+
+use super::prune::PruneArgs;
+use super::snapshots::{FilterArgs, snapshot_json};
+use crate::output::progress::Shown;
+use crate::output::show;
+use crate::session::{self, Session};
+
+/// Forget snapshots, by name or by policy.
+///
+/// A snapshot is kept when any --keep rule keeps it. The space comes back with --prune, or a later `ararat repo prune`.
+#[derive(clap::Args)]
+pub struct Forget {
+    /// Snapshots to forget, instead of a policy
+    snapshots: Vec<String>,
+    /// Keep the newest N
+    #[arg(short = 'l', long, value_name = "N", default_value_t = 0)]
+    keep_last: u32,
+    /// Keep the newest of each of the last N hours that have one
+    #[arg(short = 'H', long, value_name = "N", default_value_t = 0)]
+    keep_hourly: u32,
+    /// Keep the newest of each of the last N days that have one
+    #[arg(short = 'd', long, value_name = "N", default_value_t = 0)]
+    keep_daily: u32,
+    /// Keep the newest of each of the last N weeks that have one
+    #[arg(short = 'w', long, value_name = "N", default_value_t = 0)]
+    keep_weekly: u32,
+    /// Keep the newest of each of the last N months that have one
+    #[arg(short = 'm', long, value_name = "N", default_value_t = 0)]
+    keep_monthly: u32,
+    /// Keep the newest of each of the last N years that have one
+    #[arg(short = 'y', long, value_name = "N", default_value_t = 0)]
+    keep_yearly: u32,
+    /// Keep all that are at most so much older than the newest, e.g. 30d or 2w3d
+    #[arg(long, value_name = "DURATION")]
+    keep_within: Option<String>,
+    /// Keep all with these comma-separated tags (may be repeated)
+    #[arg(long, value_name = "TAG[,TAG]")]
+    keep_tag: Vec<String>,
+    /// Judge snapshots together that have the same of these: host, paths, tags; empty for all together
+    #[arg(short, long, value_name = "LIST", default_value = "host,paths")]
+    group_by: String,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Delete what no snapshot needs any more
+    #[arg(long)]
+    prune: bool,
+    /// Only say what would be forgotten, and why the rest is kept
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    #[command(flatten)]
+    pruning: PruneArgs,
+}
+
+impl Forget {
+    /// Forgets.
+    pub fn run(self, session: &Session) -> Result<u8> {
+        let what = self.what()?;
+        let repository = session.open(Access::Maintain, false)?;
+        let options = ForgetOptions {
+            what,
+            now: session::now(),
+            time_zone: jiff::tz::TimeZone::system(),
+            dry_run: self.dry_run,
+        };
+        let shown = Shown::new(session.global.quiet, session.global.json);
+        let report = forget(&repository, &options, &shown);
+        shown.finish();
+        let report = report?;
+        let pruned = self
+            .prune
+            .then(|| self.pruning.prune(session, &repository, self.dry_run))
+            .transpose()?;
+        if session.global.json {
+            let mut document = report_json(&report);
+            if let (Some(pruned), Some(fields)) = (&pruned, document.as_object_mut()) {
+                fields.insert("prune".into(), super::prune::report_json(pruned, &repository));
+            }
+            show::json(&document)?;
+        } else if !session.global.quiet {
+            print(&report, self.dry_run)?;
+            if let Some(pruned) = &pruned {
+                super::prune::print(pruned, self.dry_run)?;
+            }
+        }
+        Ok(0)
+    }
+
+    fn what(&self) -> Result<What> {
+        let keep = KeepPolicy {
+            last: self.keep_last,
+            hourly: self.keep_hourly,
+            daily: self.keep_daily,
+            weekly: self.keep_weekly,
+            monthly: self.keep_monthly,
+            yearly: self.keep_yearly,
+            within_seconds: self.keep_within.as_deref().map(session::seconds).transpose()?,
+            tags: self
+                .keep_tag
+                .iter()
+                .map(|tags| tags.split(',').map(str::to_owned).collect())
+                .collect(),
+        };
+        if !self.snapshots.is_empty() {
+            if !keep.is_empty() {
+                bail!(Error::Invalid("Name snapshots or say what to keep, not both".into()));
+            }
+            return Ok(What::Snapshots(self.snapshots.clone()));
+        }
+        let mut group_by = GroupBy {
+            host: false,
+            paths: false,
+            tags: false,
+        };
+        for word in self.group_by.split(',').filter(|word| !word.is_empty()) {
+            match word {
+                "host" | "hosts" => group_by.host = true,
+                "path" | "paths" => group_by.paths = true,
+                "tag" | "tags" => group_by.tags = true,
+                _ => bail!(Error::Invalid(format!("`{word}` is none of host, paths, tags"))),
+            }
+        }
+        Ok(What::Policy {
+            keep,
+            filter: self.filter.filter(),
+            group_by,
+        })
+    }
+}
+
+fn report_json(report: &ForgetReport) -> serde_json::Value {
+    let groups = report.groups.iter().map(|group| {
+        let decisions = group.iter().map(|decision| {
+            serde_json::json!({
+                "snapshot": snapshot_json(&decision.snapshot),
+                "keep": decision.keep,
+                "reasons": decision.reasons.iter().map(|reason| reason.text()).collect::<Vec<_>>(),
+            })
+        });
+        decisions.collect::<Vec<_>>()
+    });
+    serde_json::json!({
+        "groups": groups.collect::<Vec<_>>(),
+        "forgotten": report.forgotten.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn print(report: &ForgetReport, dry_run: bool) -> Result<()> {
+    for group in &report.groups {
+        let Some(first) = group.first() else { continue };
+        let paths: Vec<String> = first
+            .snapshot
+            .summary
+            .paths
+            .iter()
+            .map(|path| show::path(path))
+            .collect();
+        show::line(&format!(
+            "{} on {}",
+            paths.join(" "),
+            show::path(&first.snapshot.summary.host)
+        ))?;
+        let mut table = show::table(&["", "id", "time", "why"]);
+        for decision in group {
+            let reasons: Vec<&str> = decision.reasons.iter().map(|reason| reason.text()).collect();
+            let (verdict, why) = match decision.keep {
+                true => ("keep", reasons.join(", ")),
+                false if reasons.is_empty() => ("forget", "no rule keeps it".to_owned()),
+                false => ("forget", reasons.join(", ")),
+            };
+            table.add_row([
+                verdict.to_owned(),
+                decision.snapshot.id.short(),
+                show::time(decision.snapshot.summary.time),
+                why,
+            ]);
+        }
+        show::line(&table.trim_fmt())?;
+    }
+    let forgotten = report.groups.iter().flatten().filter(|decision| !decision.keep).count();
+    let would = if dry_run { "would be " } else { "" };
+    show::line(&format!("{forgotten} snapshots {would}forgotten"))
+}
