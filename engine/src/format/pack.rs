@@ -206,7 +206,7 @@ mod tests {
         for bare in [1u64, 2, 100, 1_000, 33_000, 1 << 20, (32 << 20) + 1] {
             let whole = padded(bare);
             assert!(
-                whole >= bare && whole - bare <= (bare / 8).max(1).min(PADDING_UNIT_MAX),
+                whole >= bare && whole - bare <= (bare / 8).clamp(1, PADDING_UNIT_MAX),
                 "{bare} {whole}"
             );
         }

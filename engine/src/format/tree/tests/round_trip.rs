@@ -140,9 +140,12 @@ fn a_sum_of_sizes_that_is_too_large_stays_at_the_largest_number() {
     };
     let entries: Vec<Entry> = files(3000)
         .into_iter()
-        .map(|entry| match entry.kind {
-            EntryKind::File { .. } => Entry { kind: kind(), ..entry },
-            _ => entry,
+        .map(|entry| {
+            if matches!(entry.kind, EntryKind::File { .. }) {
+                Entry { kind: kind(), ..entry }
+            } else {
+                entry
+            }
         })
         .collect();
     let root = write(&entries, &mut blobs);
