@@ -14,12 +14,12 @@
 //! - [`probe`]: does this store do what the protocol needs?
 //! - [`cache`]: a folder of objects that were read before
 
-pub mod cache;
-pub mod probe;
 pub mod backend;
+pub mod cache;
 pub mod faulty;
 pub mod location;
 pub mod options;
+pub mod probe;
 pub mod requests;
 
 mod cloud;

@@ -47,6 +47,8 @@ pub enum Fault {
     FlipBit { at_bytes: usize },
     /// The reply's `Date` says this, as from a server whose clock is wrong.
     WrongDate(String),
+    /// The server does not get to see this header (lower case), as if it did not know it. Signed headers are missed by servers that check.
+    DropHeader(&'static str),
 }
 
 /// An answer in a store's manner: the code stands in S3's and Google's XML and in Azure's header.
@@ -303,7 +305,7 @@ async fn accept(listener: TcpListener, upstream: SocketAddr, state: Arc<Mutex<St
 async fn connection(client: TcpStream, upstream: SocketAddr, state: &Mutex<State>) -> std::io::Result<()> {
     client.set_nodelay(true)?;
     let mut client = BufReader::new(client);
-    while let Some(request) = Message::read_request(&mut client).await? {
+    while let Some(mut request) = Message::read_request(&mut client).await? {
         let (method, target) = (request.word(0).to_string(), request.word(1).to_string());
         let fault = {
             let mut state = state.lock().unwrap();
@@ -322,6 +324,9 @@ async fn connection(client: TcpStream, upstream: SocketAddr, state: &Mutex<State
             Some(Fault::Refuse(answer)) => Some(answer.message(&method)),
             _ => None,
         };
+        if let Some(Fault::DropHeader(name)) = &fault {
+            request.drop_header(name);
+        }
         let reply = match refused {
             Some(reply) => reply,
             None => pass_on(&request, &method, upstream).await?,
@@ -371,7 +376,8 @@ async fn deliver(
             }
             return Ok(false);
         }
-        Some(Fault::Refuse(_) | Fault::TruncateBody { .. } | Fault::StallBody { .. }) | None => {}
+        Some(Fault::Refuse(_) | Fault::DropHeader(_) | Fault::TruncateBody { .. } | Fault::StallBody { .. }) | None => {
+        }
     }
     client.write_all(&reply.head).await?;
     client.write_all(&reply.body).await?;

@@ -69,14 +69,19 @@ impl Message {
 
     /// Puts a header in the place of one of the same name, or adds it.
     pub fn set_header(&mut self, name: &str, value: &str) {
+        self.drop_header(name);
+        self.head.truncate(self.head.len() - 2);
+        self.head
+            .extend_from_slice(format!("{name}: {value}\r\n\r\n").as_bytes());
+    }
+
+    pub fn drop_header(&mut self, name: &str) {
         let text = String::from_utf8_lossy(&self.head).into_owned();
         let same = |line: &&str| {
             line.split_once(':')
                 .is_some_and(|(other, _)| other.eq_ignore_ascii_case(name))
         };
-        let mut lines: Vec<&str> = text.trim_end().lines().filter(|line| !same(line)).collect();
-        let line = format!("{name}: {value}");
-        lines.push(&line);
+        let lines: Vec<&str> = text.trim_end().lines().filter(|line| !same(line)).collect();
         self.head = (lines.join("\r\n") + "\r\n\r\n").into_bytes();
     }
 

@@ -11,6 +11,8 @@ mod faults;
 mod local;
 /// How stores are opened for tests.
 mod opening;
+/// What the probe says of good stores and of stores that lie.
+mod probes;
 /// Each way in which a store says no, and what a person gets to read.
 mod refusals;
 /// Real servers and ways to break the way to them.
