@@ -16,7 +16,11 @@
 //! - Clients talk to loopback alone: every location brings credentials, so that no client asks a metadata address.
 //!
 //! Network faults below HTTP: [`toxiproxy`]. Faults of HTTP, and counting requests: [`fault_proxy`].
-#![allow(dead_code, reason = "each test target uses its own part of this folder")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test target uses its own part of this folder"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -34,6 +38,7 @@ mod http;
 mod http_message;
 mod moto;
 mod versitygw;
+mod versitygw_tls;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -46,6 +51,7 @@ pub use azurite::AZURITE;
 pub use gcs::GCS;
 pub use moto::MOTO;
 pub use versitygw::VERSITYGW;
+pub use versitygw_tls::{VERSITYGW_TLS, authority};
 
 /// The stores of the everyday run, one for each cloud.
 pub static STORES: [&Kind; 3] = [&VERSITYGW, &GCS, &AZURITE];

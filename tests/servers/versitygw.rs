@@ -24,9 +24,13 @@ pub const SECRET: &str = "ararat-tests-secret";
 pub const REGION: &str = "us-east-1";
 
 fn command(executable: &Path, address: SocketAddr, folder: &Path) -> Command {
-    for name in ["iam", "versions", "data"] {
-        std::fs::create_dir_all(folder.join(name)).unwrap();
-    }
+    let mut command = gateway(executable, address, folder);
+    on_files(&mut command, folder);
+    command
+}
+
+/// The gateway's own part of the command.
+pub(super) fn gateway(executable: &Path, address: SocketAddr, folder: &Path) -> Command {
     let mut command = process::command(executable);
     command.args([
         "-p",
@@ -39,16 +43,24 @@ fn command(executable: &Path, address: SocketAddr, folder: &Path) -> Command {
         "--keep-alive",
         "--iam-dir",
     ]);
-    command
-        .arg(folder.join("iam"))
-        .args(["posix", "--versioning-dir"])
-        .arg(folder.join("versions"));
-    command.arg(folder.join("data"));
+    command.arg(folder.join("iam"));
     command
 }
 
+/// The rest of the command: where the objects are.
+pub(super) fn on_files(command: &mut Command, folder: &Path) {
+    for name in ["iam", "versions", "data"] {
+        std::fs::create_dir_all(folder.join(name)).unwrap();
+    }
+    command.args(["posix", "--versioning-dir"]).arg(folder.join("versions"));
+    command.arg(folder.join("data"));
+}
+
 fn make_bucket(executable: &Path, address: SocketAddr, bucket: &str) {
-    let endpoint = format!("http://{address}");
+    create_bucket(executable, &format!("http://{address}"), &[], bucket);
+}
+
+pub(super) fn create_bucket(executable: &Path, endpoint: &str, more: &[&str], bucket: &str) {
     let arguments = [
         "admin",
         "-a",
@@ -58,12 +70,12 @@ fn make_bucket(executable: &Path, address: SocketAddr, bucket: &str) {
         "-r",
         REGION,
         "--endpoint-url",
-        &endpoint,
-        "create-bucket",
+        endpoint,
     ];
     let output = Command::new(executable)
         .args(arguments)
-        .args(["--owner", KEY, "--bucket", bucket])
+        .args(more)
+        .args(["create-bucket", "--owner", KEY, "--bucket", bucket])
         .output()
         .unwrap();
     assert!(

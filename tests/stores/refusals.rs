@@ -9,7 +9,7 @@ use engine::words::{Error, StoreFailure};
 
 use crate::opening::{self, options};
 use crate::servers::fault_proxy::{Answer, Fault, FaultProxy, Rule};
-use crate::servers::{AZURITE, GCS, Location, Server, VERSITYGW, or_skip};
+use crate::servers::{AZURITE, GCS, Location, Server, VERSITYGW, VERSITYGW_TLS, authority, or_skip};
 
 fn hasty() -> StoreOptions {
     StoreOptions {
@@ -181,6 +181,36 @@ fn plain_http_server_behind_an_https_address_is_unreachable() {
         StoreFailure::Unreachable,
         &server.address().to_string(),
     );
+}
+
+#[test]
+fn certificate_of_an_authority_of_ones_own_is_trusted_when_it_is_given() {
+    let Some(server) = or_skip(Server::start(&VERSITYGW_TLS)) else {
+        return;
+    };
+    let location = server.location("r");
+    all_fail(
+        &opening::cloud(&location, &hasty()),
+        StoreFailure::Unreachable,
+        "certificate",
+    );
+    let file = authority(server.folder());
+    let trusting = StoreOptions {
+        ca_file: Some(file.clone()),
+        ..hasty()
+    };
+    opening::cloud(&location, &trusting)
+        .put("config", Bytes::from_static(b"x"))
+        .unwrap();
+    let location = changed(&location, "AWS_CA_BUNDLE", file.to_str().unwrap());
+    assert_eq!(opening::cloud(&location, &hasty()).get("config").unwrap(), "x");
+    let none = StoreOptions {
+        ca_file: Some(server.folder().join("none.pem")),
+        ..hasty()
+    };
+    let place = engine::store::Location::parse("s3://ararat").unwrap();
+    let error = Store::open(&place, &none, opening::runtime()).unwrap_err();
+    assert!(error.to_string().contains("none.pem"), "{error}");
 }
 
 #[test]
