@@ -1,5 +1,6 @@
 //! What one can do with a repository: one file a verb; repository, input, options, progress → a report.
 
 pub mod backup;
+pub mod check;
 pub mod forget;
 pub mod prune;
