@@ -4,3 +4,4 @@ pub mod backup;
 pub mod check;
 pub mod forget;
 pub mod prune;
+pub mod stats;

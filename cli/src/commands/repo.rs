@@ -1,9 +1,11 @@
 //! `ararat repo …`: everything that can be done with a repository, with no cluster in sight.
 
 mod backup;
+mod check;
 mod forget;
 mod init;
 mod key;
+mod ls;
 mod prune;
 mod snapshots;
 
@@ -21,6 +23,18 @@ pub enum RepoCommand {
     Backup(Box<backup::Backup>),
     /// List the snapshots
     Snapshots(snapshots::Snapshots),
+    /// List what is in a snapshot
+    Ls(ls::Ls),
+    /// Print a snapshot's record, or the repository's config
+    Cat(ls::Cat),
+    /// Show what differs between two snapshots
+    Diff(ls::Diff),
+    /// Say how much there is, and what each snapshot alone holds
+    Stats(ls::Stats),
+    /// Change the tags of snapshots
+    Tag(ls::Tag),
+    /// Check that everything is there and is what was written
+    Check(check::Check),
     /// Forget snapshots, by name or by policy
     Forget(Box<forget::Forget>),
     /// Delete what no snapshot needs
@@ -35,6 +49,12 @@ pub fn run(session: &Session, command: RepoCommand) -> Result<u8> {
         RepoCommand::Init(command) => command.run(session),
         RepoCommand::Backup(command) => command.run(session),
         RepoCommand::Snapshots(command) => command.run(session),
+        RepoCommand::Ls(command) => command.run(session),
+        RepoCommand::Cat(command) => command.run(session),
+        RepoCommand::Diff(command) => command.run(session),
+        RepoCommand::Stats(command) => command.run(session),
+        RepoCommand::Tag(command) => command.run(session),
+        RepoCommand::Check(command) => command.run(session),
         RepoCommand::Forget(command) => command.run(session),
         RepoCommand::Prune(command) => command.run(session),
         RepoCommand::Key(command) => command.run(session),

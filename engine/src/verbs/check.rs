@@ -98,13 +98,19 @@ impl Bad {
 /// # Errors
 /// [`Error::RoleTooSmall`] for writers; what the store says.
 pub fn check(repository: &Repository, options: &CheckOptions, progress: &dyn Progress) -> Result<CheckReport> {
-    let mut report = CheckReport { has_keys: can_read(repository), ..CheckReport::default() };
+    let mut report = CheckReport {
+        has_keys: can_read(repository),
+        ..CheckReport::default()
+    };
     progress.stage("Reading the index");
     let view = match repository.refresh() {
         Ok(view) => view,
         Err(error @ (Error::Damaged { .. } | Error::Missing { .. })) => {
             // Without the index nothing more can be said.
-            report.findings.push(Finding { message: error.to_string(), ..Finding::default() });
+            report.findings.push(Finding {
+                message: error.to_string(),
+                ..Finding::default()
+            });
             return Ok(report);
         }
         Err(error) => return Err(error),
@@ -116,7 +122,10 @@ pub fn check(repository: &Repository, options: &CheckOptions, progress: &dyn Pro
     let snapshots = match repository.snapshots(&SnapshotFilter::default()) {
         Ok(snapshots) => snapshots,
         Err(error @ (Error::Damaged { .. } | Error::Missing { .. })) => {
-            report.findings.push(Finding { message: error.to_string(), ..Finding::default() });
+            report.findings.push(Finding {
+                message: error.to_string(),
+                ..Finding::default()
+            });
             Vec::new()
         }
         Err(error) => return Err(error),
@@ -130,7 +139,11 @@ pub fn check(repository: &Repository, options: &CheckOptions, progress: &dyn Pro
     }
     if !bad.is_empty() {
         progress.stage("Finding out who is hurt");
-        let hurt = if report.has_keys { trees::hurt(repository, &snapshots, &bad, progress)? } else { BTreeMap::new() };
+        let hurt = if report.has_keys {
+            trees::hurt(repository, &snapshots, &bad, progress)?
+        } else {
+            BTreeMap::new()
+        };
         report.findings.extend(findings(bad, hurt));
     }
     Ok(report)
@@ -160,7 +173,12 @@ fn findings(bad: Bad, mut hurt: BTreeMap<Option<PackName>, Hurt>) -> Vec<Finding
         if more > 0 {
             message.push_str(&format!(" (and {more} more)"));
         }
-        findings.push(Finding { message, pack, files, file_count: count });
+        findings.push(Finding {
+            message,
+            pack,
+            files,
+            file_count: count,
+        });
     }
     findings
 }

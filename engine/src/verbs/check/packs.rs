@@ -50,7 +50,10 @@ fn list(repository: &Repository) -> Result<HashMap<PackName, u64>> {
     let listed = repository.store().list("p/")?;
     let parsed = listed.into_iter().filter_map(|object| {
         let (session, number) = object.name.strip_prefix("p/")?.split_once('/')?;
-        let pack = PackName { session: session.parse().ok()?, number: u32::from_str_radix(number, 16).ok()? };
+        let pack = PackName {
+            session: session.parse().ok()?,
+            number: u32::from_str_radix(number, 16).ok()?,
+        };
         Some((pack, object.size))
     });
     Ok(parsed.collect())
@@ -65,9 +68,17 @@ pub(super) fn read(
     progress: &dyn Progress,
 ) -> Result<()> {
     let view = repository.view()?;
-    let packs: Vec<PackInfo> = view.index.packs().filter(|info| !bad.packs.contains_key(&info.name)).cloned().collect();
+    let packs: Vec<PackInfo> = view
+        .index
+        .packs()
+        .filter(|info| !bad.packs.contains_key(&info.name))
+        .cloned()
+        .collect();
     let chosen = choose(packs, options);
-    progress.expect(chosen.len() as u64, chosen.iter().map(|info| u64::from(info.size)).sum());
+    progress.expect(
+        chosen.len() as u64,
+        chosen.iter().map(|info| u64::from(info.size)).sum(),
+    );
     let next = AtomicUsize::new(0);
     let found = Mutex::new((bad, report, None::<Error>));
     std::thread::scope(|scope| {
@@ -89,7 +100,8 @@ pub(super) fn read(
                                 bad.packs.insert(info.name, message);
                             }
                             for (entry, message) in pack.bad {
-                                bad.blobs.insert((entry.id.prefix(), entry.kind), (Some(info.name), message));
+                                bad.blobs
+                                    .insert((entry.id.prefix(), entry.kind), (Some(info.name), message));
                             }
                         }
                         Err(error) => {
@@ -102,7 +114,9 @@ pub(super) fn read(
             });
         }
     });
-    let (_, _, failure) = found.into_inner().map_err(|_| Error::Internal("a thread that checks died".into()))?;
+    let (_, _, failure) = found
+        .into_inner()
+        .map_err(|_| Error::Internal("a thread that checks died".into()))?;
     if progress.interrupted() {
         return Err(Error::Interrupted);
     }
@@ -114,7 +128,10 @@ fn choose(mut packs: Vec<PackInfo>, options: &CheckOptions) -> Vec<PackInfo> {
     packs.sort_by_key(|info| info.name);
     let lot = |info: &PackInfo| {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&options.seed.to_le_bytes()).update(&info.name.session.0).update(&info.name.number.to_le_bytes());
+        hasher
+            .update(&options.seed.to_le_bytes())
+            .update(&info.name.session.0)
+            .update(&info.name.number.to_le_bytes());
         u64::from_le_bytes(std::array::from_fn(|i| hasher.finalize().as_bytes()[i]))
     };
     match options.read_data {
@@ -164,14 +181,20 @@ fn read_pack(repository: &Repository, info: &PackInfo) -> Result<PackRead> {
             return Ok(PackRead::default());
         }
         Err(error @ (Error::Missing { .. } | Error::Damaged { .. })) => {
-            return Ok(PackRead { damage: Some(error.to_string()), ..PackRead::default() });
+            return Ok(PackRead {
+                damage: Some(error.to_string()),
+                ..PackRead::default()
+            });
         }
         Err(error) => return Err(error),
     };
     let mut read = PackRead::default();
     let hash_fits = envelope::hash_fits(&object);
     if !hash_fits || object.last_chunk::<32>() != Some(&info.hash) {
-        read.damage = Some(format!("Pack {} does not have the hash that it was written with", info.name));
+        read.damage = Some(format!(
+            "Pack {} does not have the hash that it was written with",
+            info.name
+        ));
     }
     let table = match table_of(repository, info, &object) {
         Ok(table) => table,
@@ -202,7 +225,13 @@ fn read_pack(repository: &Repository, info: &PackInfo) -> Result<PackRead> {
         };
         match opened {
             Ok(plaintext) if plaintext.len() as u64 == u64::from(entry.plaintext) => read.blobs += 1,
-            Ok(_) => read.bad.push((*entry, format!("Blob {} in pack {} has another length than its table says", entry.id, info.name))),
+            Ok(_) => read.bad.push((
+                *entry,
+                format!(
+                    "Blob {} in pack {} has another length than its table says",
+                    entry.id, info.name
+                ),
+            )),
             Err(error @ (Error::Damaged { .. } | Error::Missing { .. })) => read.bad.push((*entry, error.to_string())),
             Err(error) => return Err(error),
         }
@@ -221,5 +250,12 @@ fn table_of(repository: &Repository, info: &PackInfo, object: &[u8]) -> Result<T
     let start = footer.table_offset as usize;
     let sealed = object.get(start..start + footer.table_length as usize);
     let sealed = sealed.ok_or_else(|| Error::damaged(&name, "its table lies outside of it"))?;
-    pack::table(repository.id(), info.name, header, &footer, sealed, &repository.keys().index)
+    pack::table(
+        repository.id(),
+        info.name,
+        header,
+        &footer,
+        sealed,
+        &repository.keys().index,
+    )
 }

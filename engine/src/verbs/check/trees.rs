@@ -19,7 +19,12 @@ pub(super) fn walk_all(
     report: &mut CheckReport,
     progress: &dyn Progress,
 ) -> Result<()> {
-    let mut walk = Walk { repository, seen: HashSet::new(), bad, opened: 0 };
+    let mut walk = Walk {
+        repository,
+        seen: HashSet::new(),
+        bad,
+        opened: 0,
+    };
     for snapshot in snapshots {
         if progress.interrupted() {
             return Err(Error::Interrupted);
@@ -89,8 +94,12 @@ impl Walk<'_> {
         match self.repository.find(BlobKind::Data, id) {
             Ok(_) => Ok(()),
             Err(error) => {
-                let Error::MissingBlob { .. } = error else { return Err(error) };
-                self.bad.blobs.insert((id.prefix(), BlobKind::Data), (None, error.to_string()));
+                let Error::MissingBlob { .. } = error else {
+                    return Err(error);
+                };
+                self.bad
+                    .blobs
+                    .insert((id.prefix(), BlobKind::Data), (None, error.to_string()));
                 Ok(())
             }
         }
@@ -101,7 +110,10 @@ impl Walk<'_> {
             return Ok(());
         }
         self.opened += 1;
-        let list = self.repository.load(id).and_then(|blob| List::parse(&blob).map_err(|malformed| malformed.of(id)));
+        let list = self
+            .repository
+            .load(id)
+            .and_then(|blob| List::parse(&blob).map_err(|malformed| malformed.of(id)));
         match list {
             Ok(list) if list.height > 0 => list.table().iter().try_for_each(|below| self.list(&below)),
             Ok(list) => list.table().iter().try_for_each(|chunk| self.data(&chunk)),
@@ -114,7 +126,9 @@ impl Walk<'_> {
         match error {
             Error::Damaged { .. } | Error::MissingBlob { .. } | Error::Missing { .. } => {
                 let pack = self.repository.locate(BlobKind::Tree, id)?.map(|place| place.pack);
-                self.bad.blobs.insert((id.prefix(), BlobKind::Tree), (pack, error.to_string()));
+                self.bad
+                    .blobs
+                    .insert((id.prefix(), BlobKind::Tree), (pack, error.to_string()));
                 Ok(())
             }
             other => Err(other),
@@ -140,8 +154,18 @@ pub(super) fn hurt(
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    for (pack, _) in bad.blobs.iter().filter(|((_, kind), _)| *kind == BlobKind::Tree).map(|(_, bad)| bad) {
-                        add(&mut all, *pack, snapshot, format!("(part of the tree: {error})").as_bytes());
+                    for (pack, _) in bad
+                        .blobs
+                        .iter()
+                        .filter(|((_, kind), _)| *kind == BlobKind::Tree)
+                        .map(|(_, bad)| bad)
+                    {
+                        add(
+                            &mut all,
+                            *pack,
+                            snapshot,
+                            format!("(part of the tree: {error})").as_bytes(),
+                        );
                     }
                     break;
                 }
@@ -167,7 +191,9 @@ fn add(all: &mut BTreeMap<Option<PackName>, Hurt>, pack: Option<PackName>, snaps
 
 /// The bad packs and places that a file needs.
 fn needs(repository: &Repository, entry: &Entry, bad: &Bad) -> Result<Vec<Option<PackName>>> {
-    let EntryKind::File { size, content, .. } = &entry.kind else { return Ok(Vec::new()) };
+    let EntryKind::File { size, content, .. } = &entry.kind else {
+        return Ok(Vec::new());
+    };
     let mut blobs = Vec::new();
     match content {
         Content::Empty => {}

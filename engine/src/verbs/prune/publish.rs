@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::PruneOptions;
 use super::fold::{self, FoldedIndex};
 use super::plan::{PackFate, PrunePlan};
-use super::survey::{Survey, references_of};
+use super::survey::Survey;
 use crate::format::end::{IndexPart, NewEnd, Outcome, end_name};
 use crate::format::generation::{Condemned, Generation, generation_name};
 use crate::format::open::SessionKind;
@@ -17,6 +17,7 @@ use crate::format::references::Used;
 use crate::repository::Repository;
 use crate::repository::view::{Leave, SessionState, View};
 use crate::store::Created;
+use crate::verbs::stats::references;
 use crate::words::id::random_bytes;
 use crate::words::{Error, PackName, Progress, Result, SessionId};
 
@@ -232,7 +233,7 @@ fn late_references(repository: &Repository, survey: &Survey, barrier: &Barrier) 
     }
     let mut used: HashMap<PackName, Used> = HashMap::new();
     for session in late {
-        for (pack, more) in references_of(repository, &view, session)?.packs {
+        for (pack, more) in references(repository, &view, session)?.packs {
             used.entry(pack).and_modify(|known| known.merge(&more)).or_insert(more);
         }
     }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::format::end::Outcome;
 use crate::format::generation::ObjectReference;
 use crate::format::open::SessionKind;
-use crate::format::references::{Moved, References, Used, references_name};
+use crate::format::references::{Moved, Used};
 use crate::repository::view::{Leave, View};
 use crate::repository::{Repository, snapshots::Marked};
+use crate::verbs::stats::references;
 use crate::words::{Error, PackName, Result, SessionId};
 
 /// Everything that a plan needs to know.
@@ -192,7 +192,7 @@ fn pinned(repository: &Repository, view: &View) -> Result<HashSet<SessionId>> {
 impl Survey {
     /// Counts what one snapshot uses.
     pub(super) fn count(&mut self, repository: &Repository, session: SessionId) -> Result<()> {
-        let references = references_of(repository, &self.view, session)?;
+        let references = references(repository, &self.view, session)?;
         let index = &self.view.index;
         let blobs = |pack: PackName| index.pack(&pack).map_or(0, |info| info.blobs);
         for (pack, used) in &references.packs {
@@ -246,28 +246,4 @@ impl Survey {
     pub(super) fn catalogue(&self) -> &[ObjectReference] {
         &self.view.generation.catalogue
     }
-}
-
-/// What a committed session refers to.
-///
-/// # Errors
-/// [`Error::Damaged`]; what the store says.
-pub(super) fn references_of(repository: &Repository, view: &View, session: SessionId) -> Result<References> {
-    let pair = repository.keys().maintenance.pair.as_ref();
-    let pair = pair.ok_or_else(|| repository.role_too_small("a maintainer or an owner"))?;
-    let end = view.committed(session).filter(|end| end.outcome == Outcome::Commit);
-    let end = end.ok_or_else(|| Error::Internal(format!("session {session} is not committed")))?;
-    if end.index.external_references {
-        let object = match view.folded.get(&session).and_then(|folded| folded.references.clone()) {
-            Some(object) => object,
-            None => repository.fetch_object(&references_name(session))?,
-        };
-        return References::from_object(repository.id(), session, pair, &object);
-    }
-    let part = end.maintenance(repository.id(), session, pair)?;
-    let name = crate::format::end::end_name(session);
-    let references = part
-        .references
-        .ok_or_else(|| Error::damaged(&name, "it has no references"))?;
-    References::decode(&name, &references)
 }

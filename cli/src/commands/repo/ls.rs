@@ -1,0 +1,363 @@
+//! `ararat repo ls`, `ararat repo diff`, `ararat repo stats`, `ararat repo cat`, `ararat repo tag`: looking, and a word about it.
+
+use anyhow::{Result, bail};
+use engine::format::envelope::Access;
+use engine::format::mark::MarkKind;
+use engine::format::tree::diff::{Difference, TreeDiff};
+use engine::format::tree::{Entry, EntryKind, TreeReader};
+use engine::repository::{Repository, StoredSnapshot};
+use engine::verbs::stats::stats;
+use engine::words::{BlobId, Error};
+
+use super::snapshots::{FilterArgs, snapshot_json};
+use crate::output::progress::Shown;
+use crate::output::show;
+use crate::session::{self, Session};
+
+/// The snapshot and the path in it that a person means by `SNAPSHOT[:PATH]`.
+pub fn find(repository: &Repository, wanted: &str, filter: &FilterArgs) -> Result<(StoredSnapshot, Vec<u8>)> {
+    let (snapshot, path) = wanted.split_once(':').unwrap_or((wanted, ""));
+    let found = repository.find_snapshot(snapshot, &filter.filter())?;
+    Ok((found, path.trim_matches('/').as_bytes().to_vec()))
+}
+
+/// The root of a snapshot's tree.
+pub fn root(repository: &Repository, snapshot: &StoredSnapshot) -> Result<BlobId> {
+    let record = snapshot
+        .record
+        .as_ref()
+        .ok_or_else(|| repository.role_too_small("a reader or an owner"))?;
+    Ok(record.root.0)
+}
+
+/// List what is in a snapshot.
+#[derive(clap::Args)]
+pub struct Ls {
+    /// The snapshot: an id or its beginning, latest, latest~N; and a path in it
+    #[arg(value_name = "SNAPSHOT[:PATH]", default_value = "latest")]
+    snapshot: String,
+    /// Mode, owner, size and time as well
+    #[arg(short, long)]
+    long: bool,
+    /// Also what is in the folders
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
+}
+
+impl Ls {
+    /// Lists.
+    pub fn run(self, session: &Session) -> Result<u8> {
+        let repository = session.open(Access::Read, false)?;
+        let (snapshot, below) = find(&repository, &self.snapshot, &self.filter)?;
+        let reader = TreeReader::new(&repository, root(&repository, &snapshot)?);
+        let mut reader = if below.is_empty() {
+            reader
+        } else {
+            reader.subtree(&below)?
+        };
+        let mut any = false;
+        while let Some(entry) = reader.next_entry()? {
+            any = true;
+            let rest = if below.is_empty() {
+                Some(entry.path.as_slice())
+            } else {
+                entry.path.strip_prefix(below.as_slice())
+            };
+            let depth = rest.map_or(0, |rest| {
+                rest.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).count()
+            });
+            if depth == 0 && matches!(entry.kind, EntryKind::Folder) {
+                continue;
+            }
+            let entry = entry.clone();
+            if !self.recursive && matches!(entry.kind, EntryKind::Folder) {
+                // What is in it is not wanted. No name holds a byte below 1, so this is where its next sibling comes, or after.
+                reader.seek(&[entry.path.as_slice(), &[1]].concat())?;
+            }
+            if session.global.json {
+                show::json(&entry_json(&entry))?;
+            } else if self.long {
+                show::line(&long(&entry))?;
+            } else {
+                show::line(&name(&entry))?;
+            }
+        }
+        if !any && !below.is_empty() {
+            bail!(Error::Invalid(format!(
+                "There is no {} in snapshot {}",
+                show::path(&below),
+                snapshot.id.short()
+            )));
+        }
+        Ok(0)
+    }
+}
+
+fn name(entry: &Entry) -> String {
+    let ending = if matches!(entry.kind, EntryKind::Folder) {
+        "/"
+    } else {
+        ""
+    };
+    format!("{}{ending}", show::path(&entry.path))
+}
+
+fn kind_word(kind: &EntryKind) -> (&'static str, char) {
+    match kind {
+        EntryKind::Folder => ("folder", 'd'),
+        EntryKind::File { .. } => ("file", '-'),
+        EntryKind::Symlink { .. } => ("symlink", 'l'),
+        EntryKind::Fifo => ("fifo", 'p'),
+        EntryKind::Socket => ("socket", 's'),
+        EntryKind::CharacterDevice { .. } => ("character_device", 'c'),
+        EntryKind::BlockDevice { .. } => ("block_device", 'b'),
+    }
+}
+
+fn mode_text(kind: char, mode: u32) -> String {
+    let mut text = String::from(kind);
+    for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
+        let bits = mode >> shift;
+        text.push(if bits & 4 != 0 { 'r' } else { '-' });
+        text.push(if bits & 2 != 0 { 'w' } else { '-' });
+        text.push(match (bits & 1 != 0, mode & special != 0) {
+            (true, true) => letter,
+            (false, true) => letter.to_ascii_uppercase(),
+            (true, false) => 'x',
+            (false, false) => '-',
+        });
+    }
+    text
+}
+
+fn long(entry: &Entry) -> String {
+    let metadata = &entry.metadata;
+    let mut text = format!(
+        "{} {:>6} {:>6} {:>12} {} {}",
+        mode_text(kind_word(&entry.kind).1, metadata.mode),
+        metadata.user,
+        metadata.group,
+        entry.size(),
+        show::time(metadata.modified),
+        name(entry)
+    );
+    if let EntryKind::Symlink { target, .. } = &entry.kind {
+        text.push_str(&format!(" -> {}", show::path(target)));
+    }
+    text
+}
+
+/// An entry for programs.
+pub fn entry_json(entry: &Entry) -> serde_json::Value {
+    let metadata = &entry.metadata;
+    let mut document = serde_json::json!({
+        "path": show::path_json(&entry.path),
+        "type": kind_word(&entry.kind).0,
+        "size": entry.size(),
+        "mode": metadata.mode,
+        "uid": metadata.user,
+        "gid": metadata.group,
+        "mtime": show::time_json(metadata.modified),
+        "inode": metadata.inode,
+    });
+    if let (EntryKind::Symlink { target, .. }, Some(fields)) = (&entry.kind, document.as_object_mut()) {
+        fields.insert("target".into(), show::path_json(target));
+    }
+    document
+}
+
+/// Show what differs between two snapshots.
+#[derive(clap::Args)]
+pub struct Diff {
+    /// The older snapshot
+    before: String,
+    /// The newer snapshot
+    #[arg(default_value = "latest")]
+    after: String,
+    /// Also what differs in mode, owner, times or attributes alone
+    #[arg(long)]
+    metadata: bool,
+}
+
+impl Diff {
+    /// Compares.
+    pub fn run(self, session: &Session) -> Result<u8> {
+        let repository = session.open(Access::Read, false)?;
+        let filter = FilterArgs::default();
+        let (before, _) = find(&repository, &self.before, &filter)?;
+        let (after, _) = find(&repository, &self.after, &filter)?;
+        let (mut added, mut removed, mut changed) = (0u64, 0u64, 0u64);
+        for difference in TreeDiff::new(&repository, root(&repository, &before)?, root(&repository, &after)?) {
+            let (sign, entry, what) = match &difference? {
+                Difference::Added(entry) => ('+', entry.clone(), "added"),
+                Difference::Removed(entry) => ('-', entry.clone(), "removed"),
+                Difference::Changed { after, change, .. } if change.kind => ('T', after.clone(), "type"),
+                Difference::Changed { after, change, .. } if change.content => ('M', after.clone(), "content"),
+                Difference::Changed { after, .. } if self.metadata => ('U', after.clone(), "metadata"),
+                Difference::Changed { .. } => continue,
+            };
+            match sign {
+                '+' => added += 1,
+                '-' => removed += 1,
+                _ => changed += 1,
+            }
+            if session.global.json {
+                show::json(&serde_json::json!({ "change": what, "entry": entry_json(&entry) }))?;
+            } else {
+                show::line(&format!("{sign} {}", name(&entry)))?;
+            }
+        }
+        if session.global.json {
+            show::json(&serde_json::json!({ "added": added, "removed": removed, "changed": changed }))?;
+        } else if !session.global.quiet {
+            show::line(&format!("{added} added, {removed} removed, {changed} changed"))?;
+        }
+        Ok(0)
+    }
+}
+
+/// Say how much there is, and what each snapshot alone holds.
+#[derive(clap::Args)]
+pub struct Stats {
+    #[command(flatten)]
+    filter: FilterArgs,
+}
+
+impl Stats {
+    /// Counts.
+    pub fn run(self, session: &Session) -> Result<u8> {
+        let repository = session.open(Access::Read, false)?;
+        let shown = Shown::new(session.global.quiet, session.global.json);
+        let stats = stats(&repository, &self.filter.filter(), &shown);
+        shown.finish();
+        let stats = stats?;
+        if session.global.json {
+            show::json(&serde_json::json!({
+                "snapshots": stats.snapshots,
+                "files": stats.files,
+                "logical_bytes": stats.logical_bytes,
+                "blobs": stats.blobs,
+                "used_bytes": stats.used_bytes,
+                "packs": stats.packs,
+                "stored_bytes": stats.stored_bytes,
+                "reduction": stats.reduction(),
+                "alone": stats.alone.iter().map(|(snapshot, bytes)| serde_json::json!({
+                    "snapshot": snapshot.id.to_string(), "bytes": bytes,
+                })).collect::<Vec<_>>(),
+            }))?;
+            return Ok(0);
+        }
+        show::line(&format!("Snapshots  {}", stats.snapshots))?;
+        show::line(&format!(
+            "Files      {} in all, {}",
+            stats.files,
+            show::bytes(stats.logical_bytes)
+        ))?;
+        show::line(&format!(
+            "Used       {} in {} blobs: {:.1} times less",
+            show::bytes(stats.used_bytes),
+            stats.blobs,
+            stats.reduction()
+        ))?;
+        show::line(&format!(
+            "Stored     {} in {} packs",
+            show::bytes(stats.stored_bytes),
+            stats.packs
+        ))?;
+        let mut table = show::table(&["id", "time", "alone"]);
+        for (snapshot, bytes) in &stats.alone {
+            table.add_row([
+                snapshot.id.short(),
+                show::time(snapshot.summary.time),
+                show::bytes(*bytes),
+            ]);
+        }
+        show::line(&table.trim_fmt())?;
+        Ok(0)
+    }
+}
+
+/// Print a snapshot's record, or the repository's config.
+#[derive(clap::Args)]
+pub struct Cat {
+    /// A snapshot, or the word config
+    what: String,
+}
+
+impl Cat {
+    /// Prints.
+    pub fn run(self, session: &Session) -> Result<u8> {
+        let repository = session.open(Access::Read, false)?;
+        let document = if self.what == "config" {
+            let config = repository.config();
+            serde_json::json!({
+                "repository": config.repository.to_string(),
+                "created": show::time_json(config.created),
+                "root": data_encoding::HEXLOWER.encode(&config.root_public.0),
+                "chunker": config.chunker,
+                "pack_bytes": config.pack_bytes,
+                "tree_pack_bytes": config.tree_pack_bytes,
+                "padding": config.padding == 1,
+            })
+        } else {
+            snapshot_json(&find(&repository, &self.what, &FilterArgs::default())?.0)
+        };
+        if session.global.json {
+            show::json(&document)?
+        } else {
+            show::line(&serde_json::to_string_pretty(&document)?)?
+        };
+        Ok(0)
+    }
+}
+
+/// Change the tags of snapshots.
+#[derive(clap::Args)]
+pub struct Tag {
+    /// The snapshots
+    #[arg(required = true)]
+    snapshots: Vec<String>,
+    /// Add these
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    add: Vec<String>,
+    /// Take these away
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    remove: Vec<String>,
+    /// Put these in the place of all others
+    #[arg(long, value_name = "TAG", value_delimiter = ',', conflicts_with_all = ["add", "remove"])]
+    set: Option<Vec<String>>,
+}
+
+impl Tag {
+    /// Changes them.
+    pub fn run(self, session: &Session) -> Result<u8> {
+        if self.add.is_empty() && self.remove.is_empty() && self.set.is_none() {
+            bail!(Error::Invalid("Say which tags to --add, --remove or --set".into()));
+        }
+        let repository = session.open(Access::Maintain, false)?;
+        for wanted in &self.snapshots {
+            let (snapshot, _) = find(&repository, wanted, &FilterArgs::default())?;
+            let mut tags = self.set.clone().unwrap_or_else(|| snapshot.summary.tags.clone());
+            tags.retain(|tag| !self.remove.contains(tag));
+            for tag in &self.add {
+                if !tags.contains(tag) {
+                    tags.push(tag.clone());
+                }
+            }
+            tags.retain(|tag| !tag.is_empty());
+            repository.mark(snapshot.id, MarkKind::Tags { tags: tags.clone() }, session::now())?;
+            if session.global.json {
+                show::json(&serde_json::json!({ "snapshot": snapshot.id.to_string(), "tags": tags }))?;
+            } else if !session.global.quiet {
+                show::line(&format!(
+                    "Snapshot {} has the tags {}",
+                    snapshot.id.short(),
+                    tags.join(", ")
+                ))?;
+            }
+        }
+        Ok(0)
+    }
+}
