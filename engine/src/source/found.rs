@@ -84,6 +84,8 @@ pub struct SourceError {
     pub action: &'static str,
     /// What the system said.
     pub source: io::Error,
+    /// It was named as a source, or leads to one: a person expects it to be there.
+    pub named: bool,
 }
 
 impl SourceError {
@@ -92,12 +94,15 @@ impl SourceError {
             path: path.to_vec(),
             action,
             source: source.into(),
+            named: false,
         }
     }
 
-    /// Whether the item was there when its folder was listed and is gone since.
+    /// Whether the item was there when its folder was listed and is gone since: as if the folder had been listed a
+    /// moment later. A source that is missing has not vanished.
     pub fn vanished(&self) -> bool {
-        self.source.kind() == io::ErrorKind::NotFound || self.source.kind() == io::ErrorKind::StaleNetworkFileHandle
+        let gone = [io::ErrorKind::NotFound, io::ErrorKind::StaleNetworkFileHandle];
+        !self.named && gone.contains(&self.source.kind())
     }
 }
 

@@ -16,10 +16,7 @@ use super::markers::obey_markers;
 use super::names::Names;
 use super::roots::Node;
 use super::stretch::{Finds, Frame, Rules, Scratch, join};
-
-/// The longest name and path that a snapshot can hold (FORMAT.md, 13).
-const NAME_BYTES_MAX: usize = 255;
-const PATH_BYTES_MAX: usize = 1 << 20;
+use crate::format::tree::path::{NAME_MAX, PATH_MAX};
 
 /// Why nothing below a name can be stored although a source is there.
 const NO_FOLDER: &str = "it is no folder, but another source is to be stored below it";
@@ -52,7 +49,7 @@ pub(super) fn take_name(
     let (name, hint) = frame.names.get(place)?;
     path.truncate(frame.path_length);
     join(path, name);
-    if name.len() > NAME_BYTES_MAX || path.len() > PATH_BYTES_MAX {
+    if name.len() > NAME_MAX || path.len() > PATH_MAX {
         finds.fail(SourceError::new(
             path,
             "store",
@@ -203,7 +200,11 @@ impl Step<'_> {
     }
 
     fn error(&self, action: &'static str, source: impl Into<io::Error>) -> SourceError {
-        SourceError::new(self.path, action, source)
+        let named = self.node.is_some();
+        SourceError {
+            named,
+            ..SourceError::new(self.path, action, source)
+        }
     }
 
     /// A folder that is only on the way to a source.
