@@ -1,6 +1,6 @@
 //! Each rule removed: the checker finds what goes wrong. `breaks` also shows that with the rule the bounds hold.
 
-use crate::claims::{DURABLE, NEVER_DELETED, NO_FALSE_ALARM, ONE_NUMBER, PIN_HOLDS, REPORTED_STANDS};
+use crate::claims::{COMPLETE, DURABLE, NEVER_DELETED, NO_FALSE_ALARM, ONE_NUMBER, PIN_HOLDS, REPORTED_STANDS};
 use crate::config::{Config, Reading, Store};
 use crate::run::{breaks, holds};
 
@@ -340,6 +340,17 @@ fn relocation_two_tables_for_one_blob_are_followed_in_one_order() {
 }
 
 #[test]
+fn relocation_a_table_is_dropped_only_when_every_reference_is_rewritten() {
+    let config = Config {
+        rewrite: true,
+        rounds: &[2],
+        last_generation: 4,
+        ..relocation()
+    };
+    breaks(|rules| rules.rewrite_before_dropping = false, NEVER_DELETED, config);
+}
+
+#[test]
 fn readers_a_pin_after_the_view_escapes_the_barrier() {
     let config = Config {
         wants: &[],
@@ -389,6 +400,29 @@ fn fallback_a_maintainer_that_does_not_read_the_commit_discards_it() {
         ..one()
     };
     breaks(|rules| rules.read_commit_after_fence = false, REPORTED_STANDS, config);
+}
+
+#[test]
+fn readers_a_catalogue_read_before_the_sessions_misses_what_was_retired_between() {
+    let config = Config {
+        retire: true,
+        reader: Reading::Lister,
+        ..one()
+    };
+    breaks(|rules| rules.list_before_catalogue = false, COMPLETE, config);
+}
+
+/// A PUT of `open` whose answer was lost may have a copy under way for any time. If the session is retired before
+/// that copy lands, it looks alive again: a zombie's commit is confirmed, and its segments count.
+#[test]
+fn retirement_a_late_copy_of_open_brings_a_fenced_session_back() {
+    let config = Config {
+        retire: true,
+        rounds: &[2],
+        last_generation: 4,
+        ..one()
+    };
+    breaks(|rules| rules.fresh_id_after_lost_open = false, NEVER_DELETED, config);
 }
 
 // What follows is not what safety rests on, within these bounds; each says what it is for.

@@ -2,7 +2,7 @@
 //!
 //! Every run explores the first bounds of each test; `ARARAT_MODEL=full` explores the second, wider ones.
 
-use crate::claims::NEVER_DELETED;
+use crate::claims::{NEVER_DELETED, ONE_OUTCOME};
 use crate::config::{Config, Reading, Store};
 use crate::run::{explore, full, refuted};
 
@@ -158,6 +158,86 @@ fn a_pack_in_use_is_relocated_safely() {
 }
 
 #[test]
+fn a_long_run_follows_a_relocation() {
+    let config = Config {
+        name: "long runs and relocation",
+        wants: &[1],
+        base_blobs: 3,
+        repackers: 1,
+        advance: true,
+        ..three()
+    };
+    explore(if full() {
+        Config {
+            wants: &[1, 2],
+            rounds: &[1],
+            ..config
+        }
+    } else {
+        config
+    });
+}
+
+#[test]
+fn a_pinned_reader_keeps_a_relocated_pack() {
+    let config = Config {
+        name: "a pinned reader and relocation",
+        wants: &[],
+        repackers: 1,
+        reader: Reading::Pinned,
+        ..three()
+    };
+    explore(if full() {
+        Config { wants: &[1], ..config }
+    } else {
+        config
+    });
+}
+
+#[test]
+fn listings_are_whole_while_sessions_are_retired() {
+    let config = Config {
+        name: "listing",
+        retire: true,
+        base_forgotten: true,
+        reader: Reading::Lister,
+        rounds: &[2],
+        ..two()
+    };
+    explore(if full() {
+        Config {
+            rounds: &[1, 1],
+            ..config
+        }
+    } else {
+        config
+    });
+}
+
+#[test]
+fn tables_are_dropped_safely() {
+    let config = Config {
+        name: "dropping tables",
+        wants: &[1],
+        base_blobs: 3,
+        repackers: 2,
+        rewrite: true,
+        rounds: &[2],
+        ..three()
+    };
+    explore(if full() {
+        Config {
+            wants: &[1, 2],
+            repackers: 1,
+            rounds: &[1, 2],
+            ..config
+        }
+    } else {
+        config
+    });
+}
+
+#[test]
 fn two_relocations_side_by_side_or_in_a_row_are_safe() {
     let config = Config {
         name: "two relocations",
@@ -217,6 +297,19 @@ fn without_create_if_absent_one_maintainer_beside_writers_is_safe() {
     } else {
         config
     });
+}
+
+#[test]
+fn without_create_if_absent_two_maintainers_tell_two_stories() {
+    refuted(
+        ONE_OUTCOME,
+        Config {
+            wants: &[1],
+            last_generation: 4,
+            store: Store::Plain,
+            ..two()
+        },
+    );
 }
 
 /// Why Ararat refuses it.

@@ -23,6 +23,8 @@ pub enum Reading {
     Unpinned,
     /// A read session that pins the base snapshot.
     Pinned,
+    /// Lists all snapshots, once.
+    Lister,
 }
 
 /// One configuration. Every number is a bound of the exploration.
@@ -56,6 +58,8 @@ pub struct Config {
     pub forget_others: bool,
     /// Whether ended and folded sessions are retired, and dead packs leave the list.
     pub retire: bool,
+    /// Whether references are rewritten and tables dropped once nobody can need them.
+    pub rewrite: bool,
     /// How many answers may be lost after the work was done.
     pub lost_replies: u8,
     /// The store.
@@ -83,6 +87,7 @@ impl Default for Config {
             forget_base: false,
             forget_others: false,
             retire: false,
+            rewrite: false,
             lost_replies: 0,
             store: Store::CreateIfAbsent,
             rules: Rules::default(),

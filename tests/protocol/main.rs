@@ -11,7 +11,7 @@
 
 mod broken; // each rule removed: what goes wrong
 mod checks; // every rule kept: nothing is lost
-mod claims; // what must hold, and what must happen
+mod claims; // what must hold
 mod config; // who takes part, and the bounds
 mod maintainer; // condemn, wait or fence, declare dead
 mod model; // all of it for stateright
@@ -22,4 +22,5 @@ mod state; // what the store holds and where everybody stands
 mod store; // what can be read out of the store
 mod symmetry; // one name for equal states
 mod upkeep; // forget, delete, retire
+mod witnesses; // what must happen
 mod writer; // backups and repacks

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Reading, Role, Store};
 use crate::state::{
-    End, Generation, Maintainer, MaintainerAt, Pack, Set, Slot, State, Writer, WriterAt, flag, members, only,
+    End, Generation, Maintainer, MaintainerAt, Pack, Set, Slot, State, Writer, WriterAt, flag, has, members, only,
 };
 use crate::store::{self, Outcome};
 
@@ -136,7 +136,7 @@ fn plan(config: &Config, state: &State, index: u8) -> Option<Maintainer> {
     let tables = order(config, index, tables);
     let mut referenced = store::referenced(config, state, &tables, catalogue);
     if config.rules.pins_spare_packs && pin_stands(config, state) {
-        referenced |= only(store::resolve(state, &tables, 0, 1));
+        referenced |= only(store::place_of_base(state, &tables));
     }
     let mut candidates = store::packs_here(state) & !generation.condemned & !generation.dead & !referenced;
     if config.rules.condemn_ended_only {
@@ -151,7 +151,7 @@ fn plan(config: &Config, state: &State, index: u8) -> Option<Maintainer> {
                 .fold(0, |set, slot| set | only(slot));
         }
     }
-    if fold | candidates | drop | generation.condemned == 0 {
+    if fold | candidates | drop | generation.condemned == 0 && droppable(config, state, generation) == 0 {
         return None;
     }
     Some(Maintainer {
@@ -186,6 +186,40 @@ fn fold_into(config: &Config, state: &State, generation: &Generation, fold: Set)
         }
     }
     (catalogue, tables)
+}
+
+/// Tables whose source is dead. Every session that could name the source directly has ended, or the source would
+/// not have died.
+fn droppable(config: &Config, state: &State, generation: &Generation) -> Set {
+    let done = |table: &&Slot| **table != 0 && !has(generation.levels, state.session(**table).names);
+    if !config.rewrite {
+        return 0;
+    }
+    generation
+        .tables
+        .iter()
+        .filter(done)
+        .fold(0, |set, table| set | only(*table))
+}
+
+/// Rewrites references past the tables that are dropped. In the store the rewritten lists stand in the catalogue.
+fn drop_tables(config: &Config, state: &mut State, next: &mut Generation) {
+    let drop = droppable(config, state, next);
+    if drop == 0 {
+        return;
+    }
+    let listed = if config.rules.rewrite_before_dropping {
+        next.catalogue
+    } else {
+        state.generation().catalogue
+    };
+    for slot in members(listed) {
+        let names = state.session(slot).names;
+        state.session_mut(slot).names = store::resolve(state, &next.tables, names, store::blob_of(config, slot));
+    }
+    let kept = |table: Slot| if has(drop, table) { 0 } else { table };
+    let [first, second] = next.tables.map(kept);
+    next.tables = if first == 0 { [second, 0] } else { [first, second] };
 }
 
 /// The order in which a maintainer follows tables; the second one disagrees where that rule is off.
@@ -323,6 +357,7 @@ fn create(config: &Config, state: &mut State, me: &mut Maintainer, index: u8, fi
         next.dead &= !me.drop;
         (next.catalogue, next.tables) = fold_into(config, state, &next, me.fold);
         next.folded |= me.fold;
+        drop_tables(config, state, &mut next);
         next.levels |= me.fold & store::packs_here(state) & !next.dead;
     } else {
         next.dead |= me.packs;

@@ -63,6 +63,8 @@ impl Model for Protocol {
             reader: Reader {
                 at: ReaderAt::Idle,
                 pack: NONE,
+                seen: 0,
+                owed: 0,
             },
             forgotten: u8::from(config.base_forgotten),
             lost: config.lost_replies,

@@ -1,7 +1,7 @@
 //! What a reader of the base snapshot does: locate its blob, fetch it, and know what to say when it is not there.
 
 use crate::config::{Config, Reading};
-use crate::state::{End, NONE, Pack, Reader, ReaderAt, State, has};
+use crate::state::{End, NONE, Pack, Reader, ReaderAt, Set, State, has};
 use crate::store;
 
 /// One step of the reader.
@@ -17,6 +17,10 @@ pub enum Step {
     Fetch,
     /// GET the newest generation after a miss; locate again, or report.
     LocateAgain,
+    /// The first half of a listing: LIST sessions (or, where that rule is off, GET the newest generation).
+    Begin,
+    /// The second half: the other one.
+    Complete,
     /// Create `end`: the read session is over.
     Close,
 }
@@ -26,6 +30,8 @@ pub fn steps(config: &Config, state: &State, out: &mut Vec<Step>) {
     let reader = &state.reader;
     let pinned = config.reader == Reading::Pinned;
     match reader.at {
+        ReaderAt::Idle if config.reader == Reading::Lister => out.push(Step::Begin),
+        ReaderAt::Listing => out.push(Step::Complete),
         ReaderAt::Idle => {
             // Without a pin, what was chosen is located at once: nothing that others do in between is noticed.
             if config.reader != Reading::Nobody && !has(state.forgotten, 0) {
@@ -50,7 +56,7 @@ pub fn steps(config: &Config, state: &State, out: &mut Vec<Step>) {
             }
         }
         ReaderAt::Missed => out.push(Step::LocateAgain),
-        ReaderAt::Read | ReaderAt::Refused | ReaderAt::Missing => {}
+        ReaderAt::Read | ReaderAt::Refused | ReaderAt::Missing | ReaderAt::Incomplete => {}
     }
 }
 
@@ -58,7 +64,7 @@ pub fn steps(config: &Config, state: &State, out: &mut Vec<Step>) {
 pub fn apply(config: &Config, state: &mut State, step: Step) {
     let mut reader = state.reader;
     let generation = state.generation();
-    let newest = store::resolve(state, &generation.tables, 0, 1);
+    let newest = store::place_of_base(state, &generation.tables);
     let pinned = config.reader == Reading::Pinned;
     match step {
         Step::Choose => reader.at = ReaderAt::Chosen,
@@ -109,6 +115,16 @@ pub fn apply(config: &Config, state: &mut State, step: Step) {
                 (reader.at, reader.pack) = (ReaderAt::Located, newest);
             }
         }
+        Step::Begin => {
+            reader.owed = store::standing(config, state);
+            reader.seen = half_of_a_listing(config, state, config.rules.list_before_catalogue);
+            reader.at = ReaderAt::Listing;
+        }
+        Step::Complete => {
+            reader.seen |= half_of_a_listing(config, state, !config.rules.list_before_catalogue);
+            let lacks = reader.owed & !reader.seen & !state.forgotten != 0;
+            reader.at = if lacks { ReaderAt::Incomplete } else { ReaderAt::Read };
+        }
         Step::Close => {
             let session = state.session_mut(config.reader_slot());
             if session.end == End::Absent {
@@ -121,7 +137,18 @@ pub fn apply(config: &Config, state: &mut State, step: Step) {
         reader = Reader {
             at: reader.at,
             pack: NONE,
+            seen: 0,
+            owed: 0,
         };
     }
     state.reader = reader;
+}
+
+/// What one half of a listing shows: the commits among the sessions' markers, or the catalogue.
+fn half_of_a_listing(config: &Config, state: &State, markers: bool) -> Set {
+    if markers {
+        store::marked_commits(config, state)
+    } else {
+        state.generation().catalogue
+    }
 }

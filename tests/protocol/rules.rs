@@ -67,18 +67,26 @@ pub struct Rules {
     pub open_goes_first: bool,
     /// A commit counts only if its `open` exists or the catalogue lists it.
     pub commit_needs_open: bool,
+    /// A session whose `open` was not acknowledged at once is given up for one with a fresh id, so that no copy of
+    /// that PUT can land after the session was retired.
+    pub fresh_id_after_lost_open: bool,
     /// Relocation: a late reference that no table moves takes its pack back.
     pub take_back: bool,
     /// Relocation: a blob that the view's tables moved is referred to at its new place only.
     pub relocated_is_looked_up_again: bool,
     /// Relocation: every maintainer resolves through the tables in the same order (first folded wins).
     pub one_order_of_tables: bool,
+    /// Relocation: before a table is dropped, the references of all ended sessions are rewritten, those that are
+    /// folded in the same generation too.
+    pub rewrite_before_dropping: bool,
     /// Readers: the pin (`open` of the read session) is written before the newest generation is read.
     pub pin_before_view: bool,
     /// Readers: a pin holds only if the view condemns none of the snapshot's packs.
     pub pin_checks_condemned: bool,
     /// Readers: "missing" is reported only against the generation that is newest after the miss.
     pub missing_against_newest: bool,
+    /// Readers: a listing of snapshots lists the sessions before it reads the newest generation.
+    pub list_before_catalogue: bool,
     /// Without create-if-absent: the writer reads `fence` after it has put `commit`.
     pub read_fence_after_commit: bool,
     /// Without create-if-absent: the maintainer reads `commit` after it has put `fence`.
@@ -118,12 +126,15 @@ impl Default for Rules {
             fold_before_retiring: true,
             open_goes_first: true,
             commit_needs_open: true,
+            fresh_id_after_lost_open: true,
             take_back: true,
             relocated_is_looked_up_again: true,
             one_order_of_tables: true,
+            rewrite_before_dropping: true,
             pin_before_view: true,
             pin_checks_condemned: true,
             missing_against_newest: true,
+            list_before_catalogue: true,
             read_fence_after_commit: true,
             read_commit_after_fence: true,
         }

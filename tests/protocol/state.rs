@@ -223,6 +223,10 @@ pub enum ReaderAt {
     Read,
     /// Reported: snapshot forgotten, or pin lost.
     Refused,
+    /// Half of a listing is done.
+    Listing,
+    /// The listing lacks a snapshot that was saved before it began.
+    Incomplete,
     /// Reported: a pack of an unforgotten or pinned snapshot is missing.
     Missing,
 }
@@ -234,6 +238,10 @@ pub struct Reader {
     pub at: ReaderAt,
     /// The pack it looks into.
     pub pack: Slot,
+    /// Snapshots that its listing has shown.
+    pub seen: Set,
+    /// Snapshots that were saved before the listing began.
+    pub owed: Set,
 }
 
 /// Everything.

@@ -83,6 +83,11 @@ pub fn resolve(state: &State, tables: &[Slot; 2], pack: Slot, blob: u8) -> Slot 
     at
 }
 
+/// The pack in which the base snapshot's blob is found.
+pub fn place_of_base(state: &State, tables: &[Slot; 2]) -> Slot {
+    resolve(state, tables, state.session(0).names, 1)
+}
+
 /// The packs named by the unforgotten snapshots of a set of sessions.
 pub fn referenced(config: &Config, state: &State, tables: &[Slot; 2], sessions: Set) -> Set {
     let mut packs = 0;
@@ -152,4 +157,12 @@ pub fn listed_segments(config: &Config, state: &State, blob: u8) -> Set {
         session.open && session.pack != crate::state::Pack::Absent && contents(config, state, *slot) & blob != 0
     };
     slots(config).filter(names).fold(0, |set, slot| set | only(slot))
+}
+
+/// Snapshots that count: valid ones and those reported saved, as long as nobody has forgotten them.
+pub fn standing(config: &Config, state: &State) -> Set {
+    let valid = slots(config)
+        .filter(|slot| makes_snapshot(config, *slot) && valid(config, state, *slot))
+        .fold(0, |set, slot| set | only(slot));
+    (valid | reported(config, state)) & !state.forgotten
 }

@@ -148,7 +148,9 @@ fn rename(state: &mut State, place: &[Slot; SLOTS]) {
         slot(&mut fencing.0);
     }
     slot(&mut state.reader.pack);
-    set(&mut state.forgotten);
+    [&mut state.forgotten, &mut state.reader.seen, &mut state.reader.owed]
+        .into_iter()
+        .for_each(set);
 }
 
 fn order_maintainers(config: &Config, state: &mut State) {

@@ -18,6 +18,8 @@ pub enum Step {
     DeleteEnd(Slot),
     /// DELETE a pack found under a fenced session's prefix at sight (only where rule B5 is off).
     DeleteJunk(Slot),
+    /// A copy of the PUT of `open` lands late (only where that rule is off).
+    Echo(Slot),
     /// DELETE all generations but the newest (only where that rule is off).
     DeleteGenerations,
 }
@@ -51,6 +53,10 @@ pub fn steps(config: &Config, state: &State, out: &mut Vec<Step>) {
         let junk = generation.folded & !generation.catalogue & !generation.levels & !named;
         out.extend(members(junk & store::packs_here(state)).map(Step::DeleteJunk));
     }
+    if !config.rules.fresh_id_after_lost_open {
+        let retired = |slot: &Slot| *slot != 0 && !state.session(*slot).open;
+        out.extend(members(generation.folded).filter(retired).map(Step::Echo));
+    }
     if !config.rules.keep_generations && state.newest > 1 && !state.pruned {
         out.push(Step::DeleteGenerations);
     }
@@ -82,6 +88,7 @@ pub fn apply(state: &mut State, step: Step) {
             state.session_mut(slot).open = false;
             state.session_mut(slot).at = 0;
         }
+        Step::Echo(slot) => state.session_mut(slot).open = true,
         Step::DeleteEnd(slot) => state.session_mut(slot).end = End::Absent,
         Step::DeleteGenerations => state.pruned = true,
     }
