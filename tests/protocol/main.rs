@@ -15,6 +15,7 @@ mod claims; // what must hold
 mod config; // who takes part, and the bounds
 mod maintainer; // condemn, wait or fence, declare dead
 mod model; // all of it for stateright
+mod plans; // what maintainers decide
 mod reader; // locate, fetch, miss
 mod run; // the checker
 mod rules; // the switches

@@ -53,7 +53,7 @@ pub struct Rules {
     pub succeed_the_newest: bool,
     /// G4: packs are deleted only once a generation lists them as dead.
     pub publish_dead_before_delete: bool,
-    /// B1: a dead pack stays listed until no segment that anybody counts names it.
+    /// B1: a dead pack stays listed until its session is retired, segments and all, so that nothing names it.
     pub dead_stay_listed: bool,
     /// B2: another session's segment counts only if its `open` was seen after the view was read.
     pub open_seen_after_view: bool,
@@ -65,6 +65,8 @@ pub struct Rules {
     pub fold_before_retiring: bool,
     /// Retirement: `open` goes before `end`.
     pub open_goes_first: bool,
+    /// Retirement: the `end` of a fenced session stays for ever, so that its writer, however late it wakes, finds it.
+    pub keep_fenced_ends: bool,
     /// A commit counts only if its `open` exists or the catalogue lists it.
     pub commit_needs_open: bool,
     /// A session whose `open` was not acknowledged at once is given up for one with a fresh id, so that no copy of
@@ -125,6 +127,7 @@ impl Default for Rules {
             junk_is_condemned_first: true,
             fold_before_retiring: true,
             open_goes_first: true,
+            keep_fenced_ends: true,
             commit_needs_open: true,
             fresh_id_after_lost_open: true,
             take_back: true,

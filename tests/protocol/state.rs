@@ -43,7 +43,7 @@ pub enum End {
     Fenced,
 }
 
-/// A pack together with the segment that names it.
+/// A pack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Pack {
     /// Not written yet.
@@ -51,7 +51,7 @@ pub enum Pack {
     Absent,
     /// In the store.
     Here,
-    /// Deleted; the session's segment may still name it.
+    /// Deleted.
     Gone,
 }
 
@@ -78,8 +78,10 @@ pub struct Session {
     pub flags: u8,
     /// Number of the newest `s/<sid>/at-<g>`; 0 where there is none.
     pub at: u8,
-    /// `p/<sid>/0`, and `x/<sid>/0` which names it.
+    /// `p/<sid>/0`.
     pub pack: Pack,
+    /// `x/<sid>/0`, which names the pack and may outlive it.
+    pub segment: bool,
     /// The pack that the session's reference list names, in a repack session the one its table moves blobs out of.
     pub names: Slot,
     /// Blobs that a repack session's table moves.
@@ -278,7 +280,8 @@ pub struct State {
 
 impl Hash for Session {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        let small = u32::from(self.open) | (self.end as u32) << 1 | (self.pack as u32) << 3;
+        let small =
+            u32::from(self.open) | (self.end as u32) << 1 | (self.pack as u32) << 3 | u32::from(self.segment) << 5;
         let bytes = [self.flags | self.moved << 4, self.at, self.names];
         hasher.write_u32(small << 24 | u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0]));
     }

@@ -150,11 +150,11 @@ pub fn view_of(config: &Config, state: &State, generation: &Generation, blob: u8
     (usable, blocked)
 }
 
-/// Packs with a blob that segments of sessions with an `open` name, listed now. A segment outlives its pack.
+/// Packs with a blob that segments of sessions with an `open` name, listed now.
 pub fn listed_segments(config: &Config, state: &State, blob: u8) -> Set {
     let names = |slot: &Slot| {
         let session = state.session(*slot);
-        session.open && session.pack != crate::state::Pack::Absent && contents(config, state, *slot) & blob != 0
+        session.open && session.segment && contents(config, state, *slot) & blob != 0
     };
     slots(config).filter(names).fold(0, |set, slot| set | only(slot))
 }

@@ -14,6 +14,8 @@ pub enum Step {
     DeletePack(Slot),
     /// DELETE `open` of a folded session.
     DeleteOpen(Slot),
+    /// DELETE the segment of a folded session.
+    DeleteSegment(Slot),
     /// DELETE `end` of a folded session.
     DeleteEnd(Slot),
     /// DELETE a pack found under a fenced session's prefix at sight (only where rule B5 is off).
@@ -73,7 +75,13 @@ fn retiring(config: &Config, state: &State, out: &mut Vec<Step>) {
         if session.open && (config.rules.open_goes_first || !ended) {
             out.push(Step::DeleteOpen(slot));
         }
-        if ended && (!session.open || !config.rules.open_goes_first) {
+        if session.segment && !session.open {
+            out.push(Step::DeleteSegment(slot));
+        }
+        if session.end == End::Fenced && config.rules.keep_fenced_ends {
+            continue;
+        }
+        if ended && (!session.open && !session.segment || !config.rules.open_goes_first) {
             out.push(Step::DeleteEnd(slot));
         }
     }
@@ -89,6 +97,7 @@ pub fn apply(state: &mut State, step: Step) {
             state.session_mut(slot).at = 0;
         }
         Step::Echo(slot) => state.session_mut(slot).open = true,
+        Step::DeleteSegment(slot) => state.session_mut(slot).segment = false,
         Step::DeleteEnd(slot) => state.session_mut(slot).end = End::Absent,
         Step::DeleteGenerations => state.pruned = true,
     }

@@ -155,6 +155,7 @@ pub fn apply(config: &Config, state: &mut State, index: u8, step: Step) {
         Step::Move(..) => unreachable!("writers do not repack"),
         Step::PutPack => {
             state.session_mut(own).pack = Pack::Here;
+            state.session_mut(own).segment = true;
             writer.at = settled(&writer);
         }
         Step::Commit => commit(config, state, &mut writer, own, false),
@@ -326,6 +327,7 @@ pub fn repack(config: &Config, state: &mut State, index: u8, step: Step) {
             // What is not there cannot be copied.
             if state.session(repacker.held).pack == Pack::Here {
                 state.session_mut(own).pack = Pack::Here;
+                state.session_mut(own).segment = true;
                 repacker.at = WriterAt::Holding;
             } else {
                 repacker = Writer {

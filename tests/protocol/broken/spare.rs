@@ -1,0 +1,55 @@
+//! Rules that are kept for another reason than safety: without them the claims still hold within these bounds.
+//! Each test says what its rule is for.
+
+use super::{one, two};
+use crate::config::{Config, Reading};
+use crate::run::holds;
+
+/// The barrier alone protects a pin: its session is waited for or fenced. Sparing pinned packs in G1 keeps readers
+/// from being fenced and maintenance from waiting for them.
+#[test]
+fn g1_sparing_pinned_packs_is_a_kindness() {
+    let config = Config {
+        wants: &[1],
+        reader: Reading::Pinned,
+        base_forgotten: false,
+        forget_base: true,
+        ..one()
+    };
+    holds(
+        |rules| rules.pins_spare_packs = false,
+        Config {
+            rounds: &[1, 1],
+            last_generation: 5,
+            ..config
+        },
+    );
+}
+
+/// After the barrier nobody can come to name a condemned pack, published as dead or not. The dead list is what lets
+/// any later run finish the deletion, tells an unpinned reader why a pack is gone, and carries rule B1.
+#[test]
+fn g4_publishing_the_dead_before_deleting_is_for_those_who_come_after() {
+    let config = Config {
+        rounds: &[1, 1],
+        retire: true,
+        forget_others: true,
+        last_generation: 5,
+        ..two()
+    };
+    holds(|rules| rules.publish_dead_before_delete = false, config);
+}
+
+/// A maintainer that takes another's generation for its own goes on to the barrier and to judge what the newest
+/// generation says, which is as good as its own. Reading back tells it whose work it reports.
+#[test]
+fn g1_reading_a_generation_back_is_for_the_report() {
+    let config = Config {
+        rounds: &[1, 1],
+        retire: true,
+        last_generation: 5,
+        lost_replies: 1,
+        ..one()
+    };
+    holds(|rules| rules.read_back_generation = false, config);
+}
