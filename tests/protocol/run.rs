@@ -90,6 +90,18 @@ pub fn holds(off: fn(&mut Rules), mut config: Config) {
     println!("Holds in {} states", checker.unique_state_count());
 }
 
+/// Wants one claim to hold although a rule is off and other claims may not.
+pub fn keeps(off: fn(&mut Rules), claim: &'static str, mut config: Config) {
+    off(&mut config.rules);
+    let wanted = HasDiscoveries::AnyOf(BTreeSet::from([claim]));
+    let checker = Protocol(config).checker().finish_when(wanted).spawn_dfs().join();
+    if let Some(path) = checker.discovery(claim) {
+        tell(claim, path);
+        panic!("Refuted with this rule set: {claim}");
+    }
+    println!("Kept in {} states: {claim}", checker.unique_state_count());
+}
+
 /// Prints a trace.
 fn tell(claim: &str, path: Path<State, Action>) {
     println!("Counterexample of: {claim}");

@@ -2,8 +2,9 @@
 //! Each test says what its rule is for.
 
 use super::{one, two};
+use crate::claims::NEVER_DELETED;
 use crate::config::{Config, Reading};
-use crate::run::holds;
+use crate::run::{holds, keeps};
 
 /// The barrier alone protects a pin: its session is waited for or fenced. Sparing pinned packs in G1 keeps readers
 /// from being fenced and maintenance from waiting for them.
@@ -52,4 +53,25 @@ fn g1_reading_a_generation_back_is_for_the_report() {
         ..one()
     };
     holds(|rules| rules.read_back_generation = false, config);
+}
+
+/// A number that was deleted and given again misleads two maintainers, but loses nothing, since G3 goes on from the
+/// newest generation whatever this maintainer believes to have written.
+#[test]
+fn g1_a_number_given_twice_loses_nothing_while_judging_goes_by_the_newest() {
+    let config = Config {
+        wants: &[1, 2],
+        rounds: &[1, 1],
+        forget_base: true,
+        base_forgotten: false,
+        ..one()
+    };
+    keeps(
+        |rules| rules.keep_generations = false,
+        NEVER_DELETED,
+        Config {
+            last_generation: 5,
+            ..config
+        },
+    );
 }
