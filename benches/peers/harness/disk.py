@@ -1,9 +1,9 @@
 """Where a round's repositories and restored trees live, and how they go away again.
 
-What must hold: a round begins with nothing, and nothing that was removed before slows it down. ext4 gives out no inode again
-within 60 seconds of its removal (300 before it is written back), and for each new file searches past all of these, one by
-one: a restore right after the removal of 50,000 files took four times the CPU. Therefore restored trees stay until the end of
-the round, and either the file system gets time to forget them (`Folder`), or it is thrown away as a whole (`Image`).
+What must hold: a round begins with nothing, and nothing that was removed before slows it down. ext4 gives out no inode
+again within 60 seconds of its removal (300 before it is written back), and for each new file searches past all of these,
+one by one: a restore right after the removal of 50,000 files took four times the CPU. Therefore restored trees stay until
+the end of the round, and either the file system gets time to forget them (`Folder`), or it is thrown away as a whole (`Image`).
 """
 
 import os

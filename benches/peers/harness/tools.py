@@ -256,12 +256,12 @@ class Ararat(Tool):
 
 
 def requests(output: bytes) -> int | None:
-    """Returns the store requests that a `--json` output counts: a number, or one by kind, in its `summary.requests`."""
+    """Returns the store requests that a verb's JSON document counts; after `forget --prune` they stand with the prune."""
     try:
-        counted = json.loads(output.strip().splitlines()[-1])["summary"]["requests"]
+        document = json.loads(output)
+        return document["requests"] if "requests" in document else document["prune"]["requests"]
     except (ValueError, LookupError, TypeError):
         return None
-    return sum(counted.values()) if isinstance(counted, dict) else counted
 
 
 TOOLS: dict[str, type[Tool]] = {tool.name: tool for tool in (Ararat, Restic, Rustic, Borg, BorgLz4, Kopia)}
