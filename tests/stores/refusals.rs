@@ -32,6 +32,7 @@ fn changed(location: &Location, name: &str, value: &str) -> Location {
 
 /// Every operation fails in this way, and says so without a secret.
 fn all_fail(store: &Store, expected: StoreFailure, says: &str) {
+    assert!(!format!("{store:?}").contains("secret"), "{store:?}");
     for error in [
         store.get("config").unwrap_err(),
         store.put("config", Bytes::from_static(b"x")).unwrap_err(),

@@ -36,7 +36,6 @@ use crate::words::{Error, ObjectName, Result, StoreFailure, Timestamp};
 use trouble::{failure_of, refusal_of};
 
 /// A bucket of a cloud.
-#[derive(Debug)]
 pub(super) struct Cloud {
     clients: Clients,
     runtime: Handle,
@@ -50,13 +49,22 @@ pub(super) struct Cloud {
 }
 
 /// What a cloud's builder gives.
-#[derive(Debug)]
 struct Clients {
     store: Arc<dyn ObjectStore>,
     /// The same with deletes one by one, where that is another way.
     one_by_one: Option<Arc<dyn ObjectStore>>,
     /// How many objects one delete takes.
     delete_at_once: usize,
+}
+
+impl std::fmt::Debug for Cloud {
+    /// Without the clients, which hold credentials.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cloud")
+            .field("prefix", &self.prefix)
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a client could not be made, as a sentence.

@@ -10,15 +10,16 @@
 //! Temporary names begin with a dot, which no object's name does. A writer holds a lock on its temporary file, so the leftovers of dead writers can
 //! be told from work under way without a clock.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags};
@@ -34,6 +35,8 @@ mod beneath;
 use beneath::{open_beneath, open_folder};
 
 const TEMPORARY: &str = ".tmp-";
+/// Up to here a read needs no look at the size first, and zeroing the memory costs next to nothing.
+const SMALL_READ_BYTES: u64 = 1 << 20;
 /// Tries of a put whose folder is removed under it by somebody's delete.
 const PUT_TRIES: usize = 5;
 
@@ -45,6 +48,8 @@ pub(super) struct Local {
     counters: Arc<Counters>,
     /// Reads under way at once in one `get_many`.
     readers: usize,
+    /// Folders below the root whose own names are known to be durable: synced by us since we made or found them.
+    durable: Mutex<HashSet<String>>,
 }
 
 impl Local {
@@ -55,6 +60,7 @@ impl Local {
             root: OnceLock::new(),
             counters,
             readers: connections.clamp(1, 8),
+            durable: Mutex::default(),
         }
     }
 
@@ -67,7 +73,7 @@ impl Local {
         Ok(self.root.get_or_init(|| root).as_fd())
     }
 
-    /// Opens a folder below the root, making it and its parents when they are missing; what was made is synced.
+    /// Opens a folder below the root, making it and its parents when they are missing. What was made is not durable yet.
     fn folder_for_writing(&self, folder: &str) -> Result<OwnedFd, Errno> {
         let root = self.root()?;
         match open_folder(root, folder) {
@@ -76,12 +82,29 @@ impl Local {
         }
         let (parent, leaf) = split(folder);
         let parent = self.folder_for_writing(parent)?;
+        self.durable().remove(folder);
         match rustix::fs::mkdirat(&parent, leaf, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error),
         }
-        rustix::fs::fsync(&parent)?;
         open_folder(root, folder)
+    }
+
+    /// Makes the names of a folder and of those above it durable. Done after the first object is in it, when one journal commit has mostly
+    /// written all of them; also for folders that others have made, since nobody knows whether they got that far.
+    fn sync_names(&self, folder: &str) -> Result<(), Errno> {
+        let mut at = folder;
+        while !at.is_empty() && !self.durable().contains(at) {
+            let (parent, _) = split(at);
+            rustix::fs::fsync(open_folder(self.root()?, parent)?)?;
+            self.durable().insert(at.to_owned());
+            at = parent;
+        }
+        Ok(())
+    }
+
+    fn durable(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write_new(&self, folder: &OwnedFd, leaf: &str, bytes: &[u8]) -> Result<Put, Errno> {
@@ -182,6 +205,7 @@ impl Local {
         let (parent, leaf) = split(folder);
         if !parent.is_empty() {
             let parent = open_folder(root, parent)?;
+            self.durable().remove(folder);
             // Not empty, or somebody is quicker: either is fine.
             let _ = rustix::fs::unlinkat(&parent, leaf, AtFlags::REMOVEDIR);
         }
@@ -257,11 +281,9 @@ impl Backend for Local {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self
-                .folder_for_writing(folder)
-                .and_then(|folder| self.write_new(&folder, leaf, &bytes))
-            {
-                Ok(put) => return Ok(put),
+            let opened = self.folder_for_writing(folder);
+            match opened.and_then(|opened| self.write_new(&opened, leaf, &bytes)) {
+                Ok(put) => return self.sync_names(folder).map(|()| put).map_err(refused),
                 Err(Errno::NOENT) if tries < PUT_TRIES => {}
                 Err(error) => return Err(refused(error)),
             }
@@ -419,13 +441,32 @@ fn read(mut file: File, range: Option<Range<u64>>) -> std::io::Result<Vec<u8>> {
             file.read_to_end(&mut bytes)?;
         }
         Some(range) => {
-            let size = file.metadata()?.len();
-            let length = range.end.min(size).saturating_sub(range.start);
+            let length = range.end.saturating_sub(range.start);
+            if length <= SMALL_READ_BYTES {
+                return read_small(&file, range.start, length);
+            }
+            let length = length.min(file.metadata()?.len().saturating_sub(range.start));
             file.seek(SeekFrom::Start(range.start))?;
             bytes.reserve_exact(usize::try_from(length).unwrap_or(0));
             file.take(length).read_to_end(&mut bytes)?;
         }
     }
+    Ok(bytes)
+}
+
+/// In one call, without asking for the size first: most reads are single blobs.
+fn read_small(file: &File, start: u64, length: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], start + filled as u64) {
+            Ok(0) => break,
+            Ok(more) => filled += more,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
     Ok(bytes)
 }
 
