@@ -291,6 +291,13 @@ fn no_credentials_are_looked_for_at_the_metadata_server_and_then_missed() {
         );
     }
     assert!(metadata.count("PUT") > 0);
+    let disabled = StoreOptions {
+        environment: [("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned())].into(),
+        ..hasty()
+    };
+    let place = engine::store::Location::parse("s3://ararat").unwrap();
+    let error = Store::open(&place, &disabled, opening::runtime()).unwrap_err();
+    assert!(error.to_string().contains("no credentials are given"), "{error}");
 }
 
 #[test]

@@ -23,6 +23,11 @@ pub(super) fn open(
     retry: RetryConfig,
 ) -> Result<Clients, OpenError> {
     let profile = profile(options)?;
+    let has_keys = profile.as_ref().is_some_and(|profile| profile.keys.is_some());
+    if is_true(options, "AWS_EC2_METADATA_DISABLED") && !has_keys && !has_credentials(options) {
+        let why = "no credentials are given, and AWS_EC2_METADATA_DISABLED says not to ask this machine for its own";
+        return Err(OpenError(why.to_owned()));
+    }
     let endpoint = options
         .endpoint
         .as_deref()
@@ -96,13 +101,22 @@ pub(super) fn open(
 /// The profile, when nothing in the environment goes before it.
 fn profile(options: &StoreOptions) -> Result<Option<Profile>, ProfileError> {
     let has = |name: &str| options.variable(name).is_some();
-    if has("AWS_ACCESS_KEY_ID")
-        || (has("AWS_WEB_IDENTITY_TOKEN_FILE") && has("AWS_ROLE_ARN"))
-        || is_true(options, "AWS_SKIP_SIGNATURE")
-    {
+    let has_identity = has("AWS_WEB_IDENTITY_TOKEN_FILE") && has("AWS_ROLE_ARN");
+    if has("AWS_ACCESS_KEY_ID") || has_identity || is_true(options, "AWS_SKIP_SIGNATURE") {
         return Ok(None);
     }
     Profile::read(options)
+}
+
+/// Whether the environment itself names credentials of any kind.
+fn has_credentials(options: &StoreOptions) -> bool {
+    let names = [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    ];
+    options.variable_of(&names).is_some() || is_true(options, "AWS_SKIP_SIGNATURE")
 }
 
 fn is_true(options: &StoreOptions, name: &str) -> bool {
