@@ -7,7 +7,7 @@
 //! - What was there before stays whole until what replaces it is whole: replacements are written beside it and renamed over it.
 //! - Whatever could not be given back exactly (owners, attributes, …) is counted in [`Losses`]; nothing is lost in silence.
 //!
-//! In reading order: [`name`] and [`decide`] are pure; [`folder`] is how everything below is reached; [`place`], [`file`], [`node`] and [`remove`]
+//! In reading order: [`name`] and [`decide`] are pure; [`folder`] is how everything below is reached; [`place`], [`mod@file`], [`node`] and [`remove`]
 //! are what can be done in a folder; [`metadata`], [`owner`] and [`loss`] dress what was made; [`device`] is the other kind of target.
 
 pub mod decide;

@@ -39,7 +39,10 @@ impl Repository {
         let open_hash = *blake3::hash(&object).as_bytes();
         match self.store.put(&open_name(session), object.into()) {
             Ok(()) => {}
-            Err(Error::Store { failure: StoreFailure::Denied | StoreFailure::ReadOnly | StoreFailure::Full, .. }) => {
+            Err(Error::Store {
+                failure: StoreFailure::Denied | StoreFailure::ReadOnly | StoreFailure::Full,
+                ..
+            }) => {
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -64,8 +67,13 @@ impl Repository {
             kind: SessionKind::Read,
             external_references: false,
         };
-        let end =
-            NewEnd { outcome: Outcome::Abort, nonce: random_bytes(), index: &index, maintenance: None, snapshot: None };
+        let end = NewEnd {
+            outcome: Outcome::Abort,
+            nonce: random_bytes(),
+            index: &index,
+            maintenance: None,
+            snapshot: None,
+        };
         let object = end.to_object(self.id(), pin.session, &self.keys.index)?;
         match self.store.create(&end_name(pin.session), object.into())? {
             // Fenced meanwhile: it has ended all the same.

@@ -123,16 +123,18 @@ impl Walk<'_> {
 
     /// Damage is noted; anything else ends the check.
     fn note(&mut self, id: &BlobId, error: Error) -> Result<()> {
-        match error {
-            Error::Damaged { .. } | Error::MissingBlob { .. } | Error::Missing { .. } => {
-                let pack = self.repository.locate(BlobKind::Tree, id)?.map(|place| place.pack);
-                self.bad
-                    .blobs
-                    .insert((id.prefix(), BlobKind::Tree), (pack, error.to_string()));
-                Ok(())
-            }
-            other => Err(other),
+        let damage = matches!(
+            error,
+            Error::Damaged { .. } | Error::MissingBlob { .. } | Error::Missing { .. }
+        );
+        if !damage {
+            return Err(error);
         }
+        let pack = self.repository.locate(BlobKind::Tree, id)?.map(|place| place.pack);
+        self.bad
+            .blobs
+            .insert((id.prefix(), BlobKind::Tree), (pack, error.to_string()));
+        Ok(())
     }
 }
 
