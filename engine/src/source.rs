@@ -25,6 +25,7 @@ mod stream;
 
 pub use ahead::{Ahead, Piece, ReadAhead};
 pub use attributes::Attributes;
+pub(crate) use excludes::Filter;
 pub use excludes::{Excludes, Marker, Pattern};
 pub use extents::DataExtents;
 pub use found::{Found, FoundKind, SourceError};

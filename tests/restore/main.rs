@@ -1,8 +1,24 @@
 //! Restoring: what may and may not happen to the file system that is written.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+// A repository and short calls.
+#[path = "../engine/bench.rs"]
+#[allow(dead_code, reason = "shared with the engine's own tests, which use the rest")]
+mod bench;
+// Two trees of the file system, compared in everything that a restore gives back.
+mod likeness;
 // The target floor by itself: folders, files, nodes, metadata, removal.
 mod floor;
+// The whole verb: there and back again, whole and in parts.
+mod verb;
+// Restoring over what is there.
+mod in_place;
+// Restoring onto a block device.
+mod device;
+// What goes wrong: damaged repositories, full disks, a killed restore.
+mod faults;
+// Snapshots that somebody wrote to do harm.
+mod hostile;
 
 /// Runs one test of this file again as a user that may do nothing special.
 fn as_ordinary_user(test: &str) {

@@ -144,7 +144,7 @@ impl Excludes {
 
 /// The excludes, ready to be asked.
 #[derive(Debug)]
-pub(super) struct Filter {
+pub(crate) struct Filter {
     excludes: Gitignore,
     includes: Gitignore,
     pub(super) markers: Vec<Marker>,
@@ -153,7 +153,7 @@ pub(super) struct Filter {
 
 impl Filter {
     /// Fails on a pattern that is none.
-    pub(super) fn new(excludes: Excludes) -> Result<Self> {
+    pub(crate) fn new(excludes: Excludes) -> Result<Self> {
         Ok(Self {
             excludes: matcher(&excludes.patterns)?,
             includes: matcher(&excludes.includes)?,
@@ -162,17 +162,17 @@ impl Filter {
         })
     }
 
-    pub(super) fn excludes(&self, path: &[u8], is_folder: bool) -> bool {
+    pub(crate) fn excludes(&self, path: &[u8], is_folder: bool) -> bool {
         !self.excludes.is_empty() && self.excludes.matched(as_path(path), is_folder).is_ignore()
     }
 
     /// Whether only what matches is read.
-    pub(super) fn includes_only(&self) -> bool {
+    pub(crate) fn includes_only(&self) -> bool {
         !self.includes.is_empty()
     }
 
     /// Whether the item is included; `above` says that for the folder it is in.
-    pub(super) fn includes(&self, path: &[u8], is_folder: bool, above: bool) -> bool {
+    pub(crate) fn includes(&self, path: &[u8], is_folder: bool, above: bool) -> bool {
         match self.includes.matched(as_path(path), is_folder) {
             Match::None => above,
             Match::Ignore(_) => true,

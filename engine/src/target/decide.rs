@@ -1,6 +1,6 @@
 //! What to do with an entry when something may be in its place. Pure: stat in, action out.
 
-use crate::format::tree::{Entry, EntryKind, Metadata};
+use crate::format::tree::{EntryKind, Metadata};
 use crate::words::Timestamp;
 
 /// When something that exists gives way.
@@ -84,18 +84,18 @@ impl Existing {
     }
 }
 
-/// Decides about one entry.
-pub fn decide(entry: &Entry, existing: Option<&Existing>, overwrite: Overwrite) -> Action {
+/// Decides about one entry, given by its kind and metadata.
+pub fn decide(kind: &EntryKind, metadata: &Metadata, existing: Option<&Existing>, overwrite: Overwrite) -> Action {
     let Some(existing) = existing else {
         return Action::Create;
     };
-    let newer = entry.metadata.modified > existing.modified;
+    let newer = metadata.modified > existing.modified;
     let may_replace = match overwrite {
         Overwrite::Always | Overwrite::IfChanged => true,
         Overwrite::IfNewer => newer,
         Overwrite::Never => false,
     };
-    if matches!(entry.kind, EntryKind::Folder) {
+    if matches!(kind, EntryKind::Folder) {
         return match (existing.kind, overwrite) {
             (ExistingKind::Folder, Overwrite::Never) => Action::Keep,
             (ExistingKind::Folder, _) => Action::Refresh,
@@ -106,13 +106,13 @@ pub fn decide(entry: &Entry, existing: Option<&Existing>, overwrite: Overwrite) 
     if !may_replace {
         return Action::Keep;
     }
-    let same = match &entry.kind {
+    let same = match kind {
         EntryKind::Folder => false,
         EntryKind::File { size, .. } => {
             existing.kind == ExistingKind::File
                 && overwrite == Overwrite::IfChanged
                 && existing.size == *size
-                && existing.modified == entry.metadata.modified
+                && existing.modified == metadata.modified
         }
         // Whether a link points to the same place is seen when it is made.
         EntryKind::Symlink { .. } => false,
@@ -130,15 +130,16 @@ mod tests {
     use super::*;
     use crate::format::tree::Content;
 
-    fn entry(kind: EntryKind, modified: i64) -> Entry {
-        Entry {
-            path: b"a".to_vec(),
+    fn decide_at(kind: &EntryKind, modified: i64, existing: Option<&Existing>, overwrite: Overwrite) -> Action {
+        decide(
             kind,
-            metadata: Metadata {
+            &Metadata {
                 modified: Timestamp(modified),
                 ..Metadata::default()
             },
-        }
+            existing,
+            overwrite,
+        )
     }
 
     fn existing(kind: ExistingKind, size: u64, modified: i64) -> Existing {
@@ -155,17 +156,12 @@ mod tests {
         }
     }
 
-    fn file(modified: i64) -> Entry {
-        entry(
-            EntryKind::File {
-                size: 5,
-                content: Content::Empty,
-                link: None,
-                from_device: false,
-            },
-            modified,
-        )
-    }
+    const FILE: EntryKind = EntryKind::File {
+        size: 5,
+        content: Content::Empty,
+        link: None,
+        from_device: false,
+    };
 
     #[test]
     fn files_give_way_as_the_mode_says() {
@@ -186,65 +182,39 @@ mod tests {
             (Never, older, Keep),
         ] {
             assert_eq!(
-                decide(&file(10), Some(&existing), overwrite),
+                decide_at(&FILE, 10, Some(&existing), overwrite),
                 expected,
                 "{overwrite:?} {existing:?}"
             );
         }
-        assert_eq!(decide(&file(10), None, Never), Create);
+        assert_eq!(decide_at(&FILE, 10, None, Never), Create);
     }
 
     #[test]
     fn a_link_in_a_folders_place_is_replaced_or_blocks_but_is_never_entered() {
         let link = existing(ExistingKind::Symlink, 1, 50);
-        let folder = entry(EntryKind::Folder, 10);
-        assert_eq!(decide(&folder, Some(&link), Overwrite::Always), Action::Replace);
-        assert_eq!(decide(&folder, Some(&link), Overwrite::IfChanged), Action::Replace);
-        assert_eq!(decide(&folder, Some(&link), Overwrite::IfNewer), Action::Blocked);
-        assert_eq!(decide(&folder, Some(&link), Overwrite::Never), Action::Blocked);
+        let decide = |existing, overwrite| decide_at(&EntryKind::Folder, 10, Some(existing), overwrite);
+        assert_eq!(decide(&link, Overwrite::Always), Action::Replace);
+        assert_eq!(decide(&link, Overwrite::IfChanged), Action::Replace);
+        assert_eq!(decide(&link, Overwrite::IfNewer), Action::Blocked);
+        assert_eq!(decide(&link, Overwrite::Never), Action::Blocked);
         let there = existing(ExistingKind::Folder, 1, 50);
-        assert_eq!(decide(&folder, Some(&there), Overwrite::Never), Action::Keep);
-        assert_eq!(decide(&folder, Some(&there), Overwrite::IfNewer), Action::Refresh);
+        assert_eq!(decide(&there, Overwrite::Never), Action::Keep);
+        assert_eq!(decide(&there, Overwrite::IfNewer), Action::Refresh);
     }
 
     #[test]
     fn a_link_with_a_files_size_and_time_is_not_taken_for_the_file() {
-        assert_eq!(
-            decide(
-                &file(10),
-                Some(&existing(ExistingKind::Symlink, 5, 10)),
-                Overwrite::IfChanged
-            ),
-            Action::Replace
-        );
+        let link = existing(ExistingKind::Symlink, 5, 10);
+        assert_eq!(decide_at(&FILE, 10, Some(&link), Overwrite::IfChanged), Action::Replace);
     }
 
     #[test]
     fn special_files_are_kept_when_they_are_the_same() {
-        let device = entry(EntryKind::CharacterDevice { major: 1, minor: 3 }, 10);
-        assert_eq!(
-            decide(
-                &device,
-                Some(&existing(ExistingKind::CharacterDevice(1, 3), 0, 0)),
-                Overwrite::Always
-            ),
-            Action::Refresh
-        );
-        assert_eq!(
-            decide(
-                &device,
-                Some(&existing(ExistingKind::CharacterDevice(1, 5), 0, 0)),
-                Overwrite::Always
-            ),
-            Action::Replace
-        );
-        assert_eq!(
-            decide(
-                &device,
-                Some(&existing(ExistingKind::BlockDevice(1, 3), 0, 0)),
-                Overwrite::Always
-            ),
-            Action::Replace
-        );
+        let device = EntryKind::CharacterDevice { major: 1, minor: 3 };
+        let decide = |kind| decide_at(&device, 10, Some(&existing(kind, 0, 0)), Overwrite::Always);
+        assert_eq!(decide(ExistingKind::CharacterDevice(1, 3)), Action::Refresh);
+        assert_eq!(decide(ExistingKind::CharacterDevice(1, 5)), Action::Replace);
+        assert_eq!(decide(ExistingKind::BlockDevice(1, 3)), Action::Replace);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{FallocateFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -32,6 +33,8 @@ pub enum Way {
 pub struct NewFile {
     file: OwnedFd,
     state: State,
+    /// There are bytes in it that were not written by us: what is to be zero has to be made so.
+    inhabited: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -54,6 +57,7 @@ impl NewFile {
                         folder: Arc::clone(folder),
                         name: name.into(),
                     },
+                    inhabited: AtomicBool::new(true),
                 });
             }
         };
@@ -68,6 +72,7 @@ impl NewFile {
                 place,
                 strip: folder.inherits(),
             },
+            inhabited: AtomicBool::new(false),
         })
     }
 
@@ -108,16 +113,14 @@ impl NewFile {
 
     /// Makes a hole. In a new file there is nothing to do, since nothing else has been written there.
     pub fn hole(&self, offset: u64, length: u64) -> Result<(), Failure> {
-        match &self.state {
-            State::New { .. } => Ok(()),
-            State::Updated { .. } => {
-                let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-                match rustix::fs::fallocate(&self.file, flags, offset, length) {
-                    Ok(()) => Ok(()),
-                    Err(Errno::OPNOTSUPP) => self.write_zeros(offset, length),
-                    Err(error) => Err(error).tried("make a hole in the file"),
-                }
-            }
+        if length == 0 || !self.inhabited.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&self.file, flags, offset, length) {
+            Ok(()) => Ok(()),
+            Err(Errno::OPNOTSUPP) => self.write_zeros(offset, length),
+            Err(error) => Err(error).tried("make a hole in the file"),
         }
     }
 
@@ -136,8 +139,43 @@ impl NewFile {
     }
 
     /// Takes over the blocks of another file of the same file system, where that can share them. Returns whether it did.
-    pub fn clone_from(&self, other: &OwnedFd) -> bool {
-        rustix::fs::ioctl_ficlone(&self.file, other).is_ok()
+    pub fn share_with(&self, other: &OwnedFd) -> bool {
+        let cloned = rustix::fs::ioctl_ficlone(&self.file, other).is_ok();
+        self.inhabited.fetch_or(cloned, Ordering::Relaxed);
+        cloned
+    }
+
+    /// Copies bytes from the same place of another file, which has them.
+    pub fn copy_from(&self, other: &OwnedFd, offset: u64, length: u64) -> Result<(), Failure> {
+        let end = offset.saturating_add(length);
+        let mut at = offset;
+        let mut buffer = Vec::new();
+        while at < end {
+            let most = usize::try_from(end - at).unwrap_or(usize::MAX).min(1 << 30);
+            if buffer.is_empty() {
+                let (mut from, mut to) = (at, at);
+                match rustix::fs::copy_file_range(other, Some(&mut from), &self.file, Some(&mut to), most) {
+                    Ok(0) => return Err(Errno::IO).tried("copy from the file that is there"),
+                    Ok(copied) => at += copied as u64,
+                    Err(Errno::INTR) => {}
+                    Err(Errno::NOSPC | Errno::DQUOT) => return Err(Errno::NOSPC).tried("write the file"),
+                    // Not every file system can; bytes can always be read and written.
+                    Err(_) => buffer = vec![0; 1 << 20],
+                }
+                continue;
+            }
+            let most = most.min(buffer.len());
+            match rustix::io::pread(other, &mut buffer[..most], at) {
+                Ok(0) => return Err(Errno::IO).tried("copy from the file that is there"),
+                Ok(count) => {
+                    self.write_at(&buffer[..count], at)?;
+                    at += count as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error).tried("copy from the file that is there"),
+            }
+        }
+        Ok(())
     }
 
     /// Everything is written: gives the file its length and metadata, and puts it in its place.

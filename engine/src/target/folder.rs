@@ -59,7 +59,7 @@ pub struct Folder {
     name: Box<[u8]>,
     descriptor: OnceLock<OwnedFd>,
     /// Set when the folder is finished; none for folders whose metadata is to stay.
-    metadata: Option<Metadata>,
+    metadata: OnceLock<Metadata>,
     /// This restore made it, so that nothing can be in it that this restore did not put there.
     fresh: bool,
     /// New things in it are born with an ACL.
@@ -141,7 +141,7 @@ impl Target {
             name: Box::default(),
             imagined: descriptor.is_none(),
             descriptor: descriptor.map(OnceLock::from).unwrap_or_default(),
-            metadata: None,
+            metadata: OnceLock::new(),
             fresh: empty && made,
             inherits,
         };
@@ -173,12 +173,11 @@ impl Target {
     }
 
     /// Waits until everything that was written is on disk: one call for the whole file system.
-    pub fn sync(root: &Folder) -> Result<()> {
-        if root.imagined {
-            return Ok(());
-        }
-        let io = |error: Errno| Error::io("write to disk what was restored to", &root.target.path, error.into());
-        rustix::fs::syncfs(root.descriptor().map_err(io)?).map_err(io)
+    pub fn sync(&self) -> Result<()> {
+        let io = |error: Errno| Error::io("write to disk what was restored to", &self.path, error.into());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(&self.path, flags, Mode::empty()).map_err(io)?;
+        rustix::fs::syncfs(folder).map_err(io)
     }
 }
 
@@ -317,12 +316,15 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Gives the target's own folder the metadata of the snapshot's root. Only the root's only holder can.
-    pub fn with_metadata(mut self: Arc<Self>, metadata: Metadata) -> Arc<Self> {
-        if let Some(folder) = Arc::get_mut(&mut self) {
-            folder.metadata = Some(metadata);
-        }
-        self
+    /// What the folder itself is, by its descriptor; nothing for one that is only imagined.
+    pub fn itself(&self) -> Option<Existing> {
+        let descriptor = self.descriptor().ok()?;
+        rustix::fs::fstat(descriptor).ok().map(|stat| existing_of(&stat))
+    }
+
+    /// Says what metadata the folder gets when it is finished, unless that has been said: for the target's own folder.
+    pub fn set_metadata(&self, metadata: Metadata) {
+        let _ = self.metadata.set(metadata);
     }
 
     fn below(
@@ -338,7 +340,7 @@ impl Folder {
             parent: Some(Arc::clone(self)),
             name: name.into(),
             descriptor: OnceLock::new(),
-            metadata,
+            metadata: metadata.map(OnceLock::from).unwrap_or_default(),
             fresh,
             inherits,
             imagined,

@@ -20,6 +20,8 @@ pub enum LossKind {
     SystemAttribute,
     /// A hard link that became a file of its own.
     HardLink,
+    /// The target folder itself was not empty, and its owner or permissions differ: they were left as they are.
+    TargetFolder,
 }
 
 impl LossKind {
@@ -33,6 +35,7 @@ impl LossKind {
             Self::UserAttribute => "extended attributes",
             Self::SystemAttribute => "ACLs, capabilities or other system attributes",
             Self::HardLink => "hard links (restored as files of their own)",
+            Self::TargetFolder => "metadata of the target folder itself (it was not empty)",
         }
     }
 }

@@ -142,7 +142,7 @@ fn copy_file(
     let source = rustix::fs::openat(from, first, flags, Mode::empty()).tried("open the file's other name")?;
     let size = u64::try_from(rustix::fs::fstat(&source).tried("look at the file")?.st_size).unwrap_or(0);
     let copy = NewFile::create(folder, name, metadata, if replace { Way::Replace } else { Way::Fresh })?;
-    if !copy.clone_from(&source) {
+    if !copy.share_with(&source) {
         let mut buffer = vec![0; 1 << 20];
         let mut at = 0;
         while at < size {

@@ -80,6 +80,12 @@ impl Names {
             .sort_unstable_by(|left, right| slice(bytes, *left).cmp(slice(bytes, *right)));
     }
 
+    /// Keeps the names that `keep` says yes to.
+    pub fn retain(&mut self, keep: impl Fn(&[u8]) -> bool) {
+        let bytes = &self.bytes;
+        self.places.retain(|place| keep(slice(bytes, *place)));
+    }
+
     /// The name at `index`, if there are so many.
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         self.places.get(index).map(|place| slice(&self.bytes, *place))

@@ -1,0 +1,74 @@
+//! Restoring the content of one file onto a block device: the same ranges of packs, but one place to write to.
+
+use std::sync::atomic::Ordering;
+
+use super::RestoreOptions;
+use super::StepKind;
+use super::extents::{Batches, Piece};
+use super::tally::Tally;
+use super::work::threads;
+use crate::format::tree::{EntryKind, TreeReader};
+use crate::repository::Repository;
+use crate::target::Device;
+use crate::verbs::restore::pipeline::JobQueue;
+use crate::words::{BlobId, Error, Result};
+
+/// Writes the chosen file to the device.
+pub(super) fn run(repository: &Repository, tree: BlobId, options: &RestoreOptions, tally: &Tally<'_>) -> Result<()> {
+    let within = &options.selection.within;
+    let mut reader = TreeReader::new(repository, tree).subtree(within)?;
+    // The file that was asked for, or the only one there is.
+    let mut found = None;
+    while let Some(entry) = reader.next_entry()? {
+        if let EntryKind::File { size, content, .. } = &entry.kind {
+            if found.is_some() {
+                return Err(Error::Invalid(format!(
+                    "{} is a block device, and takes a single file; say which one of the snapshot's",
+                    options.target.display()
+                )));
+            }
+            found = Some((entry.path.clone(), *size, content.clone()));
+        }
+    }
+    let Some((path, size, content)) = found else {
+        return Err(Error::Invalid(format!(
+            "`{}` is not a file in the snapshot",
+            String::from_utf8_lossy(within)
+        )));
+    };
+    tally.progress.expect(1, size);
+    if !options.dry_run {
+        let device = Device::open(&options.target, size)?;
+        write(repository, &device, Batches::of(repository, size, content), tally)?;
+        device.finish()?;
+    }
+    tally.step(StepKind::File, size, || path);
+    Ok(())
+}
+
+fn write(repository: &Repository, device: &Device, batches: Batches<'_>, tally: &Tally<'_>) -> Result<()> {
+    let queue = JobQueue::new(16);
+    let work = |batch: super::extents::Batch| {
+        if tally.is_stopped() {
+            return queue.stop();
+        }
+        let written = batch.read(repository, |offset, piece| match piece {
+            Piece::Bytes(bytes) => device.write_at(bytes, offset),
+            Piece::Hole(length) => device.zero(offset, length),
+        });
+        match written {
+            Ok(fetched) => drop(tally.bytes_fetched.fetch_add(fetched, Ordering::Relaxed)),
+            Err(error) => tally.stop(error),
+        }
+    };
+    let found = queue.run(threads(repository), work, || {
+        for batch in batches {
+            if tally.is_stopped() {
+                break;
+            }
+            queue.push(batch?, 1);
+        }
+        Ok(())
+    });
+    tally.take_error().map_or(found, Err)
+}

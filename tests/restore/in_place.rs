@@ -1,0 +1,264 @@
+//! Restoring over what is there: only what differs is fetched, modes are kept to, extra files go only when asked for.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::sync::{Arc, Mutex};
+
+use engine::source::Pattern;
+use engine::target::Overwrite;
+use engine::verbs::restore::{RestoreOptions, Selection, StepKind};
+
+use crate::bench::{Bench, noise};
+use crate::likeness::difference;
+use crate::verb::{fill, is_root, run, to, touch, try_restore};
+
+#[test]
+fn a_second_restore_finds_everything_unchanged_and_repairs_what_was_changed() {
+    let bench = Bench::new();
+    fill(&bench);
+    bench.backup();
+    let place = tempfile::tempdir().unwrap();
+    let target = place.path().join("new");
+    let first = run(&bench, &to(&target));
+    let second = run(&bench, &to(&target));
+    assert_eq!((second.files, second.bytes_fetched), (0, 0), "{second:?}");
+    assert_eq!(
+        second.unchanged,
+        first.files + 3 + u64::from(is_root()) - 1,
+        "fifo, socket and device, too: {second:?}"
+    );
+
+    // One byte in a large file: one piece is fetched, and the rest is taken from what is there.
+    let large = fs::File::options().write(true).open(target.join("large")).unwrap();
+    large.write_all_at(b"!", 5_000_000).unwrap();
+    fs::write(target.join("small/1/1"), "changed").unwrap();
+    fs::remove_file(target.join("small/2/2")).unwrap();
+    fs::set_permissions(target.join("small/3"), fs::Permissions::from_mode(0o777)).unwrap();
+    touch(&target.join("small/4/4"), 77);
+    let third = run(&bench, &to(&target));
+    assert_eq!(difference(bench.folder.path(), &target), None);
+    assert_eq!((third.files, third.replaced), (3, 2), "{third:?}");
+    assert!(
+        third.bytes_reused > 4_000_000 && third.bytes_fetched < 5_000_000,
+        "{third:?}"
+    );
+}
+
+#[test]
+fn a_large_file_is_changed_in_place_when_asked_for() {
+    let bench = Bench::new();
+    bench.write("large", noise(1001, 9_000_000));
+    bench.backup();
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("large");
+    let mut old = noise(1001, 9_500_000);
+    old[4_000_000] ^= 1;
+    fs::write(&path, old).unwrap();
+    let inode = fs::metadata(&path).unwrap().ino();
+    let report = run(
+        &bench,
+        &RestoreOptions {
+            in_place: true,
+            ..to(place.path())
+        },
+    );
+    assert_eq!(fs::metadata(&path).unwrap().ino(), inode);
+    assert_eq!(difference(bench.folder.path(), place.path()), None, "{report:?}");
+    assert!(report.bytes_reused > 4_000_000, "{report:?}");
+    // A file with another name is not changed under it.
+    fs::hard_link(&path, place.path().join("other")).unwrap();
+    fs::write(&path, "changed").unwrap();
+    run(
+        &bench,
+        &RestoreOptions {
+            in_place: true,
+            ..to(place.path())
+        },
+    );
+    assert_eq!(fs::read(place.path().join("other")).unwrap(), b"changed");
+    assert_eq!(fs::read(&path).unwrap(), noise(1001, 9_000_000));
+}
+
+#[test]
+fn overwrite_modes_do_what_they_say() {
+    let bench = Bench::new();
+    bench.write("older", "snapshot");
+    bench.write("newer", "snapshot");
+    bench.write("same", "snapshot");
+    bench.write("missing", "snapshot");
+    for name in ["older", "newer", "same"] {
+        touch(&bench.path(name), 1_000);
+    }
+    bench.backup();
+    let restored = |overwrite: Overwrite| {
+        let place = tempfile::tempdir().unwrap();
+        for (name, seconds) in [("older", 999), ("newer", 1_001), ("same", 1_000)] {
+            fs::write(place.path().join(name), "existing").unwrap();
+            touch(&place.path().join(name), seconds);
+        }
+        let report = run(
+            &bench,
+            &RestoreOptions {
+                overwrite,
+                ..to(place.path())
+            },
+        );
+        let names = ["older", "newer", "same", "missing"];
+        let from_snapshot: Vec<_> = names
+            .into_iter()
+            .filter(|name| fs::read(place.path().join(name)).unwrap() == b"snapshot")
+            .collect();
+        assert_eq!(report.kept + report.unchanged + report.files, 4, "{report:?}");
+        from_snapshot
+    };
+    assert_eq!(restored(Overwrite::Always), ["older", "newer", "same", "missing"]);
+    // What has the same size and time is taken for the same.
+    assert_eq!(restored(Overwrite::IfChanged), ["older", "newer", "missing"]);
+    assert_eq!(restored(Overwrite::IfNewer), ["older", "missing"]);
+    assert_eq!(restored(Overwrite::Never), ["missing"]);
+}
+
+#[test]
+fn extra_files_are_removed_only_when_asked_for_and_only_where_something_is_restored() {
+    let bench = Bench::new();
+    bench.write("a/kept", "x");
+    bench.write("b/kept", "x");
+    bench.write("c.txt", "x");
+    bench.backup();
+    let place = tempfile::tempdir().unwrap();
+    let plant = || {
+        for path in [
+            "a/extra/deep/file",
+            "a/first",
+            "a/zzz",
+            "b/extra.txt",
+            "extra",
+            "c.extra",
+        ] {
+            fs::create_dir_all(place.path().join(path).parent().unwrap()).unwrap();
+            fs::write(place.path().join(path), "extra").unwrap();
+        }
+    };
+    plant();
+    assert_eq!(run(&bench, &to(place.path())).deleted, 0);
+    assert!(place.path().join("a/extra/deep/file").exists());
+
+    let part = Selection {
+        includes: vec![Pattern::new("/a")],
+        ..Selection::default()
+    };
+    assert_eq!(
+        run(
+            &bench,
+            &RestoreOptions {
+                delete: true,
+                selection: part,
+                ..to(place.path())
+            }
+        )
+        .deleted,
+        3
+    );
+    assert!(place.path().join("b/extra.txt").exists() && place.path().join("extra").exists());
+    assert!(!place.path().join("a/extra").exists() && place.path().join("a/kept").exists());
+
+    plant();
+    let spared = Selection {
+        excludes: vec![Pattern::new("*.txt")],
+        ..Selection::default()
+    };
+    let told = Arc::new(Mutex::new(BTreeSet::new()));
+    let listed = Arc::clone(&told);
+    let plan = RestoreOptions {
+        delete: true,
+        dry_run: true,
+        selection: spared.clone(),
+        observe: Some(Arc::new(move |step| {
+            if step.kind == StepKind::Deleted {
+                listed
+                    .lock()
+                    .unwrap()
+                    .insert(String::from_utf8(step.path.to_vec()).unwrap());
+            }
+        })),
+        ..to(place.path())
+    };
+    assert_eq!(run(&bench, &plan).deleted, 5);
+    let expected = ["a/extra", "a/first", "a/zzz", "c.extra", "extra"].map(String::from);
+    assert_eq!(*told.lock().unwrap(), BTreeSet::from(expected));
+    assert!(place.path().join("extra").exists(), "a dry run removes nothing");
+    assert_eq!(
+        run(
+            &bench,
+            &RestoreOptions {
+                dry_run: false,
+                observe: None,
+                ..plan
+            }
+        )
+        .deleted,
+        5
+    );
+    assert!(place.path().join("b/extra.txt").exists() && place.path().join("c.txt").exists());
+    run(
+        &bench,
+        &RestoreOptions {
+            delete: true,
+            ..to(place.path())
+        },
+    );
+    assert_eq!(difference(bench.folder.path(), place.path()), None);
+}
+
+#[test]
+fn what_was_changed_after_the_restore_is_found_when_it_is_read_back() {
+    let bench = Bench::new();
+    bench.write("file", "content");
+    bench.write("large", noise(1, 5_000_000));
+    bench.backup();
+    let place = tempfile::tempdir().unwrap();
+    run(
+        &bench,
+        &RestoreOptions {
+            verify: true,
+            ..to(place.path())
+        },
+    );
+    let time = fs::metadata(place.path().join("large")).unwrap().modified().unwrap();
+    let large = fs::File::options()
+        .write(true)
+        .open(place.path().join("large"))
+        .unwrap();
+    large.write_all_at(b"!", 4_000_000).unwrap();
+    large.set_modified(time).unwrap();
+    let report = try_restore(
+        &bench,
+        &RestoreOptions {
+            verify: true,
+            ..to(place.path())
+        },
+    )
+    .unwrap();
+    assert_eq!(
+        (report.unchanged, report.verified, report.failed),
+        (2, 1, 1),
+        "{report:?}"
+    );
+    assert!(
+        report.failures[0]
+            .1
+            .starts_with("It differs from the snapshot when read back, at byte "),
+        "{report:?}"
+    );
+    // Always means: compare, and repair.
+    let report = run(
+        &bench,
+        &RestoreOptions {
+            overwrite: Overwrite::Always,
+            verify: true,
+            ..to(place.path())
+        },
+    );
+    assert_eq!((report.verified, report.replaced), (2, 1), "{report:?}");
+}
