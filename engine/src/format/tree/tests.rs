@@ -13,5 +13,3 @@ mod seeking;
 mod comparing;
 /// Bytes that nobody wrote.
 mod hostile;
-/// The bytes of one leaf, for ever.
-mod golden;

@@ -1,0 +1,141 @@
+//! Reads the golden repositories: whatever version wrote them, every byte comes out as it went in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use engine::crypto::key_text::HolderKey;
+use engine::format::envelope::Access;
+use engine::format::tree::{Content, EntryKind, TreeReader};
+use engine::repository::{Credential, Repository, SnapshotFilter, StoredSnapshot};
+
+use crate::generate::{REPOSITORIES, folder, runtime, store};
+use crate::manifest;
+
+/// Both ways into a golden repository.
+fn credentials(folder: &Path) -> [Credential; 2] {
+    let password = std::fs::read(folder.join("password")).unwrap();
+    let key = std::fs::read_to_string(folder.join("key")).unwrap();
+    [
+        Credential::Passphrase(password.into()),
+        Credential::Key(HolderKey::from_text(&key).unwrap()),
+    ]
+}
+
+fn snapshots(repository: &Repository) -> BTreeMap<String, StoredSnapshot> {
+    let found = repository.snapshots(&SnapshotFilter::default()).unwrap();
+    let named = found.into_iter().map(|snapshot| {
+        let name = snapshot.record.as_ref().unwrap().description.clone();
+        (name, snapshot)
+    });
+    named.collect()
+}
+
+fn each(mut look: impl FnMut(&str, &Path, &Repository)) {
+    let runtime = runtime();
+    for (name, _) in REPOSITORIES {
+        let folder = folder().join(name);
+        if !folder.exists() {
+            // The test of the generator says so.
+            continue;
+        }
+        for credential in credentials(&folder) {
+            let store = store(&folder.join("repository"), &runtime);
+            let repository = Repository::open(store, &credential, None, Access::Read).unwrap();
+            look(name, &folder, &repository);
+        }
+    }
+}
+
+#[test]
+fn golden_repositories_are_read_byte_for_byte() {
+    each(|name, folder, repository| {
+        let expected: BTreeSet<String> = std::fs::read_dir(folder.join("manifests"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        let found = snapshots(repository);
+        assert_eq!(found.keys().cloned().collect::<BTreeSet<_>>(), expected, "{name}");
+        for (description, snapshot) in found {
+            let path = folder.join("manifests").join(format!("{description}.jsonl"));
+            let expected = manifest::parse(&std::fs::read_to_string(path).unwrap());
+            let found = manifest::of_tree(repository, snapshot.record.unwrap().root.0);
+            manifest::assert_equal(&expected, &found, &format!("{name}, {description}"));
+        }
+    });
+}
+
+#[test]
+fn golden_records_say_what_was_said_of_them() {
+    each(|name, _, repository| {
+        for (description, snapshot) in snapshots(repository) {
+            let record = snapshot.record.unwrap();
+            assert_eq!(record.incomplete, description == "incomplete");
+            assert_eq!(record.host, b"golden-\xff");
+            assert_eq!(record.tags, ["golden", "tag two"]);
+            let tags_now: &[&str] = match (name, description.as_str()) {
+                ("grown", "first") => &["given later", "golden"],
+                _ => &["golden", "tag two"],
+            };
+            assert_eq!(snapshot.summary.tags, tags_now);
+            assert_eq!(record.labels, [("purpose".to_owned(), "test".to_owned())]);
+            assert_eq!((record.paths.len(), record.counts.errors), (1, 0));
+        }
+    });
+}
+
+/// The fixtures are worth what is in them.
+#[test]
+fn golden_repositories_hold_every_kind_of_entry_and_content() {
+    let mut kinds = BTreeSet::new();
+    each(|_, _, repository| {
+        for snapshot in snapshots(repository).into_values() {
+            for entry in TreeReader::new(repository, snapshot.record.unwrap().root.0) {
+                let entry = entry.unwrap();
+                let kind = match &entry.kind {
+                    EntryKind::Folder => "folder",
+                    EntryKind::File { size: 0, .. } => "empty",
+                    EntryKind::File { content, link, .. } => {
+                        if link.is_some() {
+                            kinds.insert("hard link");
+                        }
+                        match content {
+                            Content::Empty => "hole",
+                            Content::Slab { .. } => "slab",
+                            Content::Chunks(_) => "chunks",
+                            Content::List { .. } => "list",
+                        }
+                    }
+                    EntryKind::Symlink { .. } => "symbolic link",
+                    EntryKind::Fifo => "fifo",
+                    EntryKind::Socket => "socket",
+                    EntryKind::CharacterDevice { .. } => "character device",
+                    EntryKind::BlockDevice { .. } => "block device",
+                };
+                kinds.insert(kind);
+                if !entry.metadata.attributes.is_empty() {
+                    kinds.insert("attributes");
+                }
+                if std::str::from_utf8(&entry.path).is_err() {
+                    kinds.insert("odd name");
+                }
+            }
+        }
+    });
+    let all = [
+        "folder",
+        "empty",
+        "hole",
+        "slab",
+        "chunks",
+        "list",
+        "hard link",
+        "symbolic link",
+        "fifo",
+        "socket",
+        "character device",
+        "block device",
+        "attributes",
+        "odd name",
+    ];
+    assert_eq!(kinds, BTreeSet::from(all));
+}
