@@ -7,6 +7,7 @@ mod init;
 mod key;
 mod ls;
 mod prune;
+mod restore;
 mod snapshots;
 
 use anyhow::Result;
@@ -21,6 +22,8 @@ pub enum RepoCommand {
     Init(init::Init),
     /// Back up files, folders, devices or a stream
     Backup(Box<backup::Backup>),
+    /// Restore a snapshot, or a part of it
+    Restore(Box<restore::Restore>),
     /// List the snapshots
     Snapshots(snapshots::Snapshots),
     /// List what is in a snapshot
@@ -39,6 +42,8 @@ pub enum RepoCommand {
     Forget(Box<forget::Forget>),
     /// Delete what no snapshot needs
     Prune(prune::Prune),
+    /// Find out whether the store does what the protocol needs
+    Probe(restore::Probe),
     /// Say who can do what: passwords, keys and roles
     Key(key::Key),
 }
@@ -48,6 +53,8 @@ pub fn run(session: &Session, command: RepoCommand) -> Result<u8> {
     match command {
         RepoCommand::Init(command) => command.run(session),
         RepoCommand::Backup(command) => command.run(session),
+        RepoCommand::Restore(command) => command.run(session),
+        RepoCommand::Probe(command) => command.run(session),
         RepoCommand::Snapshots(command) => command.run(session),
         RepoCommand::Ls(command) => command.run(session),
         RepoCommand::Cat(command) => command.run(session),

@@ -1,33 +1,28 @@
 //! The session around a backup: parent, walk, workers, tree, commit.
 
+mod feed;
+
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::bounded;
 
-use super::change::{Parent, Verdict};
-use super::jobs::{Job, SMALL_BYTES, SlabPlan, Small, Workers};
-use super::large::Sink;
+use self::feed::Feed;
+use super::change::Parent;
+use super::jobs::{Job, Workers};
 use super::options::{BackupOptions, BackupReport, Continued, Input, ParentChoice};
-use super::queue::{Item, Made, Next, Origin, Outcome as JobOutcome, Queue};
-use super::streams;
 use crate::chunker::{Chunker, ChunkerParameters};
 use crate::format::end::Outcome;
 use crate::format::open::SessionKind;
 use crate::format::snapshot::{RootId, Snapshot};
 use crate::format::tree::{Content, Entry, EntryKind, TreeWriter};
 use crate::repository::writer::WriterOptions;
-use crate::repository::{Repository, Scratch, SnapshotFilter, Writer};
-use crate::source::{Found, FoundKind, StreamSource, Walk};
+use crate::repository::{Repository, SnapshotFilter, Writer};
+use crate::source::{StreamSource, Walk};
 use crate::words::{BlobId, Error, Progress, Result, Timestamp};
 
-/// Entries between the walk and the tree at most: what workers may be behind.
-const QUEUE_MAX: usize = 32 << 10;
-/// How often a long backup looks at what maintenance has done.
-const ADVANCE_EVERY: Duration = Duration::from_secs(300);
 const ERRORS_KEPT: usize = 100;
 /// A session that was fenced is tried again so often; each time most of its data is there already.
 const ATTEMPTS: usize = 3;
@@ -314,7 +309,7 @@ impl<'r, 'o> Run<'r, 'o> {
             .cut
             .as_ref()
             .ok_or_else(|| self.repository.role_too_small("a writer or an owner"))?;
-        let mut tree = TreeWriter::new(*cut.expose());
+        let tree = TreeWriter::new(*cut.expose());
         let count = self.options.workers.clamp(1, 256);
         let workers = Workers {
             writer,
@@ -332,28 +327,12 @@ impl<'r, 'o> Run<'r, 'o> {
                 scope.spawn(move || workers.run(&receiver));
             }
             drop(receiver);
-            let mut feed = Feed {
-                run: self,
-                writer,
-                jobs: sender,
-                queue: Queue::default(),
-                slab: SlabPlan::default(),
-                slab_outcome: Arc::default(),
-                parent,
-                tree: &mut tree,
-                scratch: Scratch::new(),
-                advanced: (writer.view().generation.number, Instant::now()),
-            };
+            let mut feed = Feed::new(self, writer, sender, parent, tree);
             match input {
                 Input::Paths(paths) => feed.walk(paths)?,
                 Input::Stream { name, source } => feed.stream(&workers, name, source.reader.as_mut())?,
             }
-            feed.drain(0)?;
-            let Feed { mut scratch, .. } = feed;
-            tree.finish(&mut Sink {
-                writer,
-                scratch: &mut scratch,
-            })
+            feed.finish()
         })?;
         if let Input::Stream { source, .. } = input {
             // Only a command that ended well has said everything.
@@ -416,224 +395,5 @@ fn count(report: &mut BackupReport, entry: &Entry) {
         | EntryKind::Socket
         | EntryKind::CharacterDevice { .. }
         | EntryKind::BlockDevice { .. } => counts.others += 1,
-    }
-}
-
-/// Takes what the walk finds, gives jobs to workers and entries to the tree.
-struct Feed<'f, 'w, 'r, 'o, 'p> {
-    run: &'f mut Run<'r, 'o>,
-    writer: &'w Writer<'r>,
-    jobs: Sender<Job>,
-    queue: Queue,
-    slab: SlabPlan,
-    slab_outcome: Arc<JobOutcome>,
-    parent: Option<Parent<'p>>,
-    tree: &'f mut TreeWriter,
-    scratch: Scratch,
-    advanced: (u64, Instant),
-}
-
-impl Feed<'_, '_, '_, '_, '_> {
-    fn walk(&mut self, paths: &[std::path::PathBuf]) -> Result<()> {
-        self.run.progress.stage("Reading");
-        let mut walk = Walk::new(paths, self.run.options.source.clone())?;
-        for batch in &mut walk {
-            for found in batch {
-                match found {
-                    Ok(found) => self.found(found)?,
-                    Err(error) if error.vanished() => {}
-                    Err(error) => self.run.failed(&error.path.clone(), error.to_string()),
-                }
-            }
-            self.drain(QUEUE_MAX)?;
-            if self.run.progress.interrupted() {
-                self.run.report.interrupted = true;
-                break;
-            }
-            if self.advanced.1.elapsed() > ADVANCE_EVERY {
-                self.advanced = (self.writer.advance(self.advanced.0)?, Instant::now());
-            }
-        }
-        self.run.report.excluded = walk.excluded();
-        self.send_slab()
-    }
-
-    fn stream(&mut self, workers: &Workers<'_, '_>, name: &[u8], reader: &mut dyn std::io::Read) -> Result<()> {
-        self.run.progress.stage("Reading the stream");
-        let now = self.run.started;
-        let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        let entry = streams::read(workers, name, reader, (user, group, now))?;
-        // The folders above it, so that the tree is one.
-        for (place, _) in name.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
-            let metadata = crate::format::tree::Metadata {
-                mode: 0o700,
-                ..entry.metadata.clone()
-            };
-            self.write(Entry {
-                path: name[..place].to_vec(),
-                kind: EntryKind::Folder,
-                metadata,
-            })?;
-        }
-        self.run.report.counts.files_new += 1;
-        self.write(entry)
-    }
-
-    fn found(&mut self, mut found: Found) -> Result<()> {
-        if !matches!(found.kind, FoundKind::File { .. }) {
-            found.metadata.attributes = self.attributes_of(&found);
-            self.queue.push(Item::Ready(Box::new(found.into_entry(Content::Empty))));
-            return Ok(());
-        }
-        if let Some(link) = found.link() {
-            let key = (link.device, found.metadata.inode);
-            if self.run.links.contains_key(&key) {
-                self.queue.push(Item::Link(Box::new(found)));
-                return Ok(());
-            }
-            self.run.links.insert(key, None);
-        }
-        let (verdict, lost) = match &mut self.parent {
-            Some(parent) => parent.judge(&found, self.writer)?,
-            None => (Verdict::New, None),
-        };
-        if let Some(error) = lost {
-            self.run.progress.note(&format!(
-                "The parent snapshot cannot be read on: {error}; everything else is read anew"
-            ));
-        }
-        let (origin, known) = match verdict {
-            Verdict::Unchanged(entry) => {
-                self.run.report.counts.files_unmodified += 1;
-                self.run.progress.done(1, entry.size());
-                self.queue.push(Item::Ready(Box::new(entry)));
-                return Ok(());
-            }
-            Verdict::Changed(known) => (Origin::Changed, known),
-            Verdict::New => (Origin::New, None),
-        };
-        let device = matches!(found.kind, FoundKind::File { from_device: true, .. });
-        if found.size() > SMALL_BYTES || device {
-            let outcome = Arc::<JobOutcome>::default();
-            self.queue.push(Item::From(Arc::clone(&outcome), 0, origin));
-            return self.send(Job::File(Box::new(found), outcome));
-        }
-        self.queue
-            .push(Item::From(Arc::clone(&self.slab_outcome), self.slab.len(), origin));
-        if self.slab.add(Small { found, known }) {
-            self.send_slab()
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Attributes of what is no file: those of the parent when nothing about the inode has changed.
-    fn attributes_of(&mut self, found: &Found) -> Vec<(Vec<u8>, Vec<u8>)> {
-        if let Some(parent) = &mut self.parent
-            && let (Some(before), _) = parent.find(&found.path)
-            && before.metadata.changed == found.metadata.changed
-            && before.metadata.inode == found.metadata.inode
-        {
-            return before.metadata.attributes.clone();
-        }
-        let attributes = found.attributes();
-        if let Some(error) = attributes
-            .failure
-            .filter(|error| error.kind() != std::io::ErrorKind::NotFound)
-        {
-            let path = String::from_utf8_lossy(&found.path);
-            self.run.failed(
-                &found.path,
-                format!("Some attributes of {path} could not be read: {error}"),
-            );
-        }
-        attributes.values
-    }
-
-    fn send_slab(&mut self) -> Result<()> {
-        if self.slab.is_empty() {
-            return Ok(());
-        }
-        let outcome = std::mem::take(&mut self.slab_outcome);
-        let files = self.slab.take();
-        self.send(Job::Slab(files, outcome))
-    }
-
-    fn send(&self, job: Job) -> Result<()> {
-        self.jobs
-            .send(job)
-            .map_err(|_| Error::Internal("the threads that read files are gone".into()))
-    }
-
-    /// Writes what is ready; more, waiting, while over `most` entries are in the queue.
-    fn drain(&mut self, most: usize) -> Result<()> {
-        if self.queue.len() > most {
-            // The head may be waiting for a slab that is not under way yet.
-            self.send_slab()?;
-        }
-        while let Some(next) = self.queue.pop(self.queue.len() > most)? {
-            match next {
-                Next::Ready(entry) => self.write(*entry)?,
-                Next::Link(found) => self.write_link(*found)?,
-                Next::Made(Made::Entry(entry), origin) => {
-                    match origin {
-                        Origin::New => self.run.report.counts.files_new += 1,
-                        Origin::Changed => self.run.report.counts.files_changed += 1,
-                    }
-                    self.run.progress.done(1, 0);
-                    self.write(*entry)?;
-                }
-                Next::Made(Made::Failed(path, why), _) => self.run.failed(&path, why),
-                Next::Made(Made::Vanished, _) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Another name of a file that has been written: the same content.
-    fn write_link(&mut self, found: Found) -> Result<()> {
-        let key = found.link().map(|link| (link.device, found.metadata.inode));
-        let first = key.and_then(|key| self.run.links.get(&key).cloned().flatten());
-        let Some((size, content, attributes)) = first else {
-            // The first name could not be read, so this one cannot either.
-            let why = format!(
-                "Could not read {}: another name of it could not be read",
-                String::from_utf8_lossy(&found.path)
-            );
-            self.run.failed(&found.path, why);
-            return Ok(());
-        };
-        let mut found = found;
-        found.metadata.attributes = attributes;
-        self.run.report.counts.files_unmodified += 1;
-        self.run.progress.done(1, 0);
-        let mut entry = found.into_entry(content);
-        if let EntryKind::File { size: stored, .. } = &mut entry.kind {
-            *stored = size;
-        }
-        self.write(entry)
-    }
-
-    fn write(&mut self, entry: Entry) -> Result<()> {
-        self.run.owners.insert(entry.metadata.user);
-        self.run.groups.insert(entry.metadata.group);
-        if let EntryKind::File {
-            size,
-            content,
-            link: Some(link),
-            ..
-        } = &entry.kind
-        {
-            let known = (*size, content.clone(), entry.metadata.attributes.clone());
-            self.run.links.insert((link.device, entry.metadata.inode), Some(known));
-        }
-        count(&mut self.run.report, &entry);
-        self.tree.push(
-            &entry,
-            &mut Sink {
-                writer: self.writer,
-                scratch: &mut self.scratch,
-            },
-        )
     }
 }

@@ -1,0 +1,272 @@
+//! `ararat repo restore` and `ararat repo probe`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use engine::format::envelope::Access;
+use engine::source::Pattern;
+use engine::store::probe;
+use engine::target::{Loss, Overwrite, OwnerMap};
+use engine::verbs::restore::{RestoreOptions, RestoreReport, Selection, StepKind, restore};
+use engine::words::Error;
+
+use super::ls::find;
+use super::snapshots::FilterArgs;
+use crate::failure;
+use crate::output::progress::Shown;
+use crate::output::show;
+use crate::session::{self, Session};
+
+/// Restore a snapshot, or a part of it, into a folder or onto a block device.
+///
+/// `restore latest:srv/data --target DIR` puts what is in srv/data directly into DIR. Where something is there already, only
+/// what differs is fetched. Nothing outside of DIR is ever touched, whatever a snapshot says.
+#[derive(clap::Args)]
+pub struct Restore {
+    /// The snapshot: an id or its beginning, latest, latest~N; and a path in it
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    snapshot: String,
+    /// The folder to fill; or a block device, for a single file
+    #[arg(short, long, value_name = "DIR")]
+    target: PathBuf,
+    /// Restore only what matches this pattern, as in .gitignore (may be repeated)
+    #[arg(short, long, value_name = "PATTERN")]
+    include: Vec<String>,
+    /// Leave out what matches this pattern
+    #[arg(short, long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// What happens to what is there already
+    #[arg(long, value_enum, default_value_t = OverwriteArg::IfChanged)]
+    overwrite: OverwriteArg,
+    /// Remove what the snapshot does not have, in the folders that are restored
+    #[arg(long)]
+    delete: bool,
+    /// Change large files themselves instead of writing them anew beside the old
+    #[arg(long)]
+    in_place: bool,
+    /// Leave runs of zeros out of files, so that they take no space
+    #[arg(long)]
+    sparse: bool,
+    /// Give files to the owners of the stored names, not of the stored numbers
+    #[arg(long)]
+    owner_names: bool,
+    /// Read everything back afterwards and compare it
+    #[arg(long)]
+    verify: bool,
+    /// Wait at the end until everything is on disk
+    #[arg(long)]
+    sync: bool,
+    /// Change nothing; say what would be done (-v: each item)
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum OverwriteArg {
+    /// Compare and write what differs
+    Always,
+    /// Leave alone what has the same size and time
+    IfChanged,
+    /// Leave alone what is as new or newer
+    IfNewer,
+    /// Leave alone whatever is there
+    Never,
+}
+
+impl From<OverwriteArg> for Overwrite {
+    fn from(overwrite: OverwriteArg) -> Self {
+        match overwrite {
+            OverwriteArg::Always => Self::Always,
+            OverwriteArg::IfChanged => Self::IfChanged,
+            OverwriteArg::IfNewer => Self::IfNewer,
+            OverwriteArg::Never => Self::Never,
+        }
+    }
+}
+
+impl Restore {
+    /// Restores.
+    pub fn run(self, session: &Session) -> Result<u8> {
+        let repository = session.open(Access::Read, false)?;
+        let (snapshot, within) = find(&repository, &self.snapshot, &self.filter)?;
+        let owners = match (&snapshot.record, self.owner_names) {
+            (Some(record), true) => {
+                let read = |path: &str| std::fs::read(path).unwrap_or_default();
+                OwnerMap::by_name(
+                    &record.owners,
+                    &engine::target::owner::parse_names(&read("/etc/passwd")),
+                    &record.groups,
+                    &engine::target::owner::parse_names(&read("/etc/group")),
+                )
+            }
+            _ => OwnerMap::default(),
+        };
+        let list = (self.dry_run || session.global.verbose > 0) && !session.global.json && !session.global.quiet;
+        let options = RestoreOptions {
+            target: self.target.clone(),
+            selection: Selection {
+                includes: self.include.iter().map(Pattern::new).collect(),
+                excludes: self.exclude.iter().map(Pattern::new).collect(),
+                ..Selection::of_path(&within)
+            },
+            overwrite: self.overwrite.into(),
+            in_place: self.in_place,
+            delete: self.delete,
+            sparse: self.sparse,
+            owners,
+            dry_run: self.dry_run,
+            verify: self.verify,
+            sync: self.sync,
+            observe: list.then(|| {
+                Arc::new(|step: &engine::verbs::restore::Step<'_>| {
+                    if !matches!(step.kind, StepKind::Unchanged) {
+                        // A reader that has gone away stops nothing here.
+                        let _ = show::line(&format!("{:9} {}", step.kind.text(), show::path(step.path)));
+                    }
+                }) as Arc<engine::verbs::restore::Observe>
+            }),
+        };
+        let pin = match self.dry_run {
+            true => None,
+            false => repository.pin(vec![snapshot.id], &session::machine(), session::now())?,
+        };
+        let shown = Shown::new(session.global.quiet, session.global.json);
+        let report = restore(&repository, &snapshot, &options, &shown);
+        shown.finish();
+        if let Some(pin) = pin {
+            // Held a little longer is no harm: maintenance finds out that the process is gone.
+            let _ = repository.release(pin, session::now());
+        }
+        let report = report?;
+        if session.global.json {
+            let mut document = report_json(&report);
+            if let Some(fields) = document.as_object_mut() {
+                fields.insert("snapshot".into(), snapshot.id.to_string().into());
+                fields.insert("requests".into(), repository.store().requests().total().into());
+            }
+            show::json(&document)?;
+        } else {
+            print(&report, self.dry_run, session.global.quiet, &snapshot.id.short())?;
+        }
+        Ok(if report.is_complete() { 0 } else { failure::PARTIAL })
+    }
+}
+
+fn loss_text(loss: &Loss) -> String {
+    let (count, kind, first) = (loss.count, loss.kind.text(), show::path(&loss.first));
+    format!(
+        "Not given back exactly: {kind} of {count} items, first of {first}: {}",
+        loss.why
+    )
+}
+
+fn report_json(report: &RestoreReport) -> serde_json::Value {
+    serde_json::json!({
+        "folders": report.folders,
+        "files": report.files,
+        "replaced": report.replaced,
+        "links": report.links,
+        "others": report.others,
+        "unchanged": report.unchanged,
+        "kept": report.kept,
+        "deleted": report.deleted,
+        "bytes": report.bytes,
+        "bytes_reused": report.bytes_reused,
+        "bytes_fetched": report.bytes_fetched,
+        "verified": report.verified,
+        "failed": report.failed,
+        "failures": report.failures.iter().map(|(path, why)| serde_json::json!({
+            "path": show::path_json(path),
+            "message": why,
+        })).collect::<Vec<_>>(),
+        "losses": report.losses.iter().map(loss_text).collect::<Vec<_>>(),
+    })
+}
+
+fn print(report: &RestoreReport, dry_run: bool, quiet: bool, id: &str) -> Result<()> {
+    for (path, why) in &report.failures {
+        anstream::eprintln!("Could not restore {}: {why}", show::path(path));
+    }
+    if report.failed > report.failures.len() as u64 {
+        anstream::eprintln!("and {} more", report.failed - report.failures.len() as u64);
+    }
+    for loss in &report.losses {
+        anstream::eprintln!("{}", loss_text(loss));
+    }
+    if quiet {
+        return Ok(());
+    }
+    let would = if dry_run { "Would restore" } else { "Restored" };
+    show::line(&format!(
+        "{would} {} files ({}), {} folders, {} others from snapshot {id}",
+        report.files + report.links,
+        show::bytes(report.bytes),
+        report.folders,
+        report.others
+    ))?;
+    if report.unchanged + report.kept + report.deleted > 0 {
+        show::line(&format!(
+            "{} were right already, {} left alone, {} deleted",
+            report.unchanged, report.kept, report.deleted
+        ))?;
+    }
+    if report.verified > 0 {
+        show::line(&format!("{} files were read back and compared", report.verified))?;
+    }
+    if report.failed > 0 {
+        show::line(&format!("{} items could not be restored", report.failed))?;
+    }
+    Ok(())
+}
+
+/// Find out whether the store does what the repository's protocol needs.
+#[derive(clap::Args)]
+pub struct Probe {}
+
+impl Probe {
+    /// Probes.
+    pub fn run(self, session: &Session) -> Result<u8> {
+        let location = session.location()?;
+        if session.is_default() && !session::default_places()?.repository.exists() {
+            bail!(Error::NoRepository {
+                location: location.to_string()
+            });
+        }
+        let store = session.store_at(&location)?;
+        let report = probe::probe(&store)?;
+        if session.global.json {
+            show::json(&serde_json::json!({
+                "create_if_absent": report.create_if_absent,
+                "read_after_write": report.read_after_write,
+                "list_after_write": report.list_after_write,
+                "verdict": report.verdict().to_string(),
+            }))?;
+        } else {
+            let word = |yes: bool| if yes { "yes" } else { "NO" };
+            show::line(&format!(
+                "Refuses to write over what is there  {}",
+                word(report.create_if_absent)
+            ))?;
+            show::line(&format!(
+                "Reads what was just written          {}",
+                word(report.read_after_write)
+            ))?;
+            show::line(&format!(
+                "Lists what was just written          {}",
+                word(report.list_after_write)
+            ))?;
+            show::line(&report.verdict().to_string())?;
+        }
+        Ok(
+            if report.create_if_absent && report.read_after_write && report.list_after_write {
+                0
+            } else {
+                failure::PARTIAL
+            },
+        )
+    }
+}
