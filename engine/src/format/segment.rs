@@ -207,7 +207,21 @@ impl Segment {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..400), packs in 0u32..3, entries in 0u32..6) {
+            for (place, byte) in packs.to_le_bytes().into_iter().chain(entries.to_le_bytes()).enumerate() {
+                if let Some(at) = bytes.get_mut(place) {
+                    *at = byte;
+                }
+            }
+            let _ = Segment::decode("x", &bytes);
+        }
+    }
 
     #[test]
     fn a_segment_comes_back_and_a_cut_one_does_not() {

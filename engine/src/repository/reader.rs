@@ -167,7 +167,7 @@ impl Repository {
 
     fn sealer_of(&self, place: &Place, kind: BlobKind) -> Result<BlobSealer> {
         let view = self.view()?;
-        let session = match view.index.pack(&place.pack) {
+        let session = match view.index.pack(&place.pack)? {
             Some(info) if info.key_sessions.len() == 1 => info.key_sessions[0],
             _ => {
                 let table = self.table(place.pack, u64::from(place.pack_size))?;

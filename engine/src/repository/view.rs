@@ -17,6 +17,11 @@ use crate::format::open::{Open, open_name};
 use crate::index::Index;
 use crate::words::{Error, ObjectName, PackName, Result, SessionId, Timestamp};
 
+/// Levels of more bytes are kept by the index alone.
+const LEVEL_CACHED_MAX: u64 = 4 << 20;
+/// How many small segments are held in memory at once.
+const SEGMENTS_AT_ONCE: usize = 64;
+
 /// What the list of sessions and `end` say of a session that is not folded.
 #[derive(Clone, Debug)]
 pub struct SessionState {
@@ -207,19 +212,16 @@ impl Repository {
             !folded.contains_key(session) && (state.open || state.end.is_some()) && Some(*session) != own
         });
         self.load_ends(&mut sessions)?;
-        let mut index = Index::new(
-            self.cache_folder
-                .as_deref()
-                .map(|folder| folder.join("index"))
-                .as_deref(),
-        );
-        self.load_levels(&generation.levels, &mut index)?;
-        self.load_session_segments(&sessions, &mut index)?;
+        let index = match self.load_index(&generation.levels, &sessions) {
+            // A damaged file of the cache is removed when it is found.
+            Err(Error::Io { .. }) => self.load_index(&generation.levels, &sessions)?,
+            index => index?,
+        };
         let mut left_out: HashSet<PackName> = generation.dead.iter().copied().collect();
         if leave == Leave::Condemned {
             left_out.extend(generation.condemned.iter().map(|condemned| condemned.pack));
         }
-        index.exclude(&left_out);
+        index.exclude(&left_out)?;
         Ok(View {
             generation,
             generation_hash,
@@ -310,16 +312,46 @@ impl Repository {
         Ok(())
     }
 
-    fn load_levels(&self, levels: &[ObjectReference], index: &mut Index) -> Result<()> {
-        for level in levels {
-            self.add_segment(index, &level.name)?;
+    /// The index over the levels and the segments of these sessions. Segments that an earlier index left in the cache are not read again.
+    fn load_index(&self, levels: &[ObjectReference], sessions: &BTreeMap<SessionId, SessionState>) -> Result<Index> {
+        let mut names: Vec<ObjectName> = levels.iter().map(|level| level.name.clone()).collect();
+        let required = names.len();
+        names.extend(self.session_segments(sessions)?);
+        let inline = sessions.iter().filter_map(|(session, state)| {
+            let end = state.end.as_ref().filter(|_| state.open)?;
+            Some((end_name(*session), end.index.segment.as_ref()?))
+        });
+        let inline: Vec<(ObjectName, &Vec<u8>)> = inline.collect();
+        let wanted = names.iter().chain(inline.iter().map(|(name, _)| name));
+        let folder = self.cache_folder.as_deref().map(|folder| folder.join("index"));
+        let mut index = Index::builder(folder.as_deref(), wanted.map(String::as_str));
+        for (name, segment) in inline {
+            index.add_segment(&name, segment)?;
         }
-        Ok(())
-    }
-
-    fn add_segment(&self, index: &mut Index, name: &str) -> Result<()> {
-        let object = self.fetch_object(name)?;
-        index.add_segment(name, &self.open_segment(name, &object)?)
+        for level in levels {
+            if index.has(&level.name) {
+                continue;
+            }
+            // One at a time, and the large ones past the cache of objects: the index keeps what they say.
+            let object = match level.bytes {
+                0..=LEVEL_CACHED_MAX => self.fetch_object(&level.name)?,
+                _ => self.store.get(&level.name)?,
+            };
+            index.add_segment(&level.name, &self.open_segment(&level.name, &object)?)?;
+        }
+        names.drain(..required);
+        names.retain(|name| !index.has(name));
+        for some in names.chunks(SEGMENTS_AT_ONCE) {
+            for (name, object) in some.iter().zip(self.fetch_objects(some.to_vec())) {
+                match object {
+                    Ok(object) => index.add_segment(name, &self.open_segment(name, &object)?)?,
+                    // Folded and removed since its session was listed: a newer generation has it.
+                    Err(Error::Missing { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        index.finish()
     }
 
     /// The plaintext of a segment.
@@ -332,16 +364,14 @@ impl Repository {
         .open_framed(Access::Read, object, 0, |_| Ok(self.keys.index.clone()))
     }
 
-    fn load_session_segments(&self, sessions: &BTreeMap<SessionId, SessionState>, index: &mut Index) -> Result<()> {
+    /// The names of the segments that these sessions have written as objects.
+    fn session_segments(&self, sessions: &BTreeMap<SessionId, SessionState>) -> Result<Vec<ObjectName>> {
         let mut names = Vec::new();
         let mut running = false;
         for (session, state) in sessions {
             match &state.end {
                 // Only sessions whose `open` was listed after the generation was read count (FORMAT.md, 11).
                 Some(end) if state.open => {
-                    if let Some(segment) = &end.index.segment {
-                        index.add_segment(&end_name(*session), segment)?;
-                    }
                     names.extend((0..end.index.segments).map(|number| segment_name(*session, number)));
                     // Whoever was fenced may have written segments that its `end`, by another hand, does not count.
                     running |= end.outcome == Outcome::Fenced;
@@ -360,15 +390,7 @@ impl Repository {
                 })
             }));
         }
-        let objects = self.fetch_objects(names.clone());
-        for (name, object) in names.into_iter().zip(objects) {
-            match object {
-                Ok(object) => index.add_segment(&name, &self.open_segment(&name, &object)?)?,
-                Err(Error::Missing { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        Ok(names)
     }
 
     /// A session's `open`, wherever it is kept.

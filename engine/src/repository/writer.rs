@@ -7,6 +7,8 @@ mod advance;
 mod commit;
 mod uploads;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -112,7 +114,7 @@ pub struct Writer<'r> {
     open_packs: [Mutex<Option<OpenPack>>; 2],
     next_pack: AtomicU32,
     uploads: Uploads,
-    references: Mutex<Vec<Option<(PackName, Used)>>>,
+    references: Mutex<HashMap<PackName, Used>>,
     /// Held for reading while a blob is looked up and referred to, for writing while the session advances: what is referred to was
     /// not condemned in the view that holds at that moment.
     gate: RwLock<()>,
@@ -196,7 +198,7 @@ impl<'r> Writer<'r> {
             repository,
             session,
             open_hash,
-            references: Mutex::new(vec![None; view.index.pack_count()]),
+            references: Mutex::default(),
             view,
             ids: None,
             sealers: None,
@@ -294,15 +296,14 @@ impl<'r> Writer<'r> {
 
     fn refer(&self, place: &Place) -> Result<()> {
         let mut references = self.references.lock().map_err(poisoned)?;
-        let number = place.pack_number as usize;
-        if number >= references.len() {
-            references.resize(number + 1, None);
-        }
-        let slot = &mut references[number];
-        let (_, used) = slot.get_or_insert_with(|| {
-            let blobs = self.view.index.pack(&place.pack).map_or(0, |info| info.blobs);
-            (place.pack, Used::none(blobs))
-        });
+        let used = match references.entry(place.pack) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => {
+                let info = self.view.index.pack(&place.pack)?;
+                let info = info.ok_or_else(|| Error::Internal(format!("pack {} is not in the index", place.pack)))?;
+                free.insert(Used::none(info.blobs))
+            }
+        };
         used.insert(place.ordinal);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Stats: how much there is, what deduplication and compression save, and what one snapshot alone holds.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::format::references::{References, Used, references_name};
 use crate::repository::{Repository, SnapshotFilter, StoredSnapshot, View};
@@ -49,7 +49,8 @@ pub fn stats(repository: &Repository, filter: &SnapshotFilter, progress: &dyn Pr
         snapshots: snapshots.len() as u64,
         ..Stats::default()
     };
-    for info in view.index.packs() {
+    for info in view.index.packs()? {
+        let info = info?;
         stats.packs += 1;
         stats.stored_bytes += u64::from(info.size);
     }
@@ -66,7 +67,7 @@ pub fn stats(repository: &Repository, filter: &SnapshotFilter, progress: &dyn Pr
             stats.logical_bytes += record.counts.bytes;
         }
         for (pack, used) in references(repository, &view, snapshot.id)?.packs {
-            let Some(info) = view.index.pack(&pack) else { continue };
+            let Some(info) = view.index.pack(&pack)? else { continue };
             let owners = owners.entry(pack).or_insert_with(|| vec![NONE; info.blobs as usize]);
             for (ordinal, owner) in owners.iter_mut().enumerate() {
                 let ordinal = ordinal as u16;
@@ -78,24 +79,21 @@ pub fn stats(repository: &Repository, filter: &SnapshotFilter, progress: &dyn Pr
         progress.done(1, 0);
     }
     let mut alone: BTreeMap<u32, u64> = BTreeMap::new();
-    let mut seen: HashSet<(PackName, u16)> = HashSet::new();
-    view.index.for_each(|place, _| {
-        let owner = owners
-            .get(&place.pack)
-            .and_then(|owners| owners.get(usize::from(place.ordinal)))
-            .copied();
-        let Some(owner) = owner.filter(|owner| *owner != NONE) else {
-            return;
-        };
-        if !seen.insert((place.pack, place.ordinal)) {
-            return;
+    for item in view.index.by_pack(|info| owners.contains_key(&info.name))? {
+        let (info, entries) = item?;
+        let Some(owners) = owners.get(&info.name) else { continue };
+        for entry in entries {
+            let owner = owners.get(usize::from(entry.ordinal)).copied();
+            let Some(owner) = owner.filter(|owner| *owner != NONE) else {
+                continue;
+            };
+            stats.blobs += 1;
+            stats.used_bytes += u64::from(entry.length);
+            if owner != SEVERAL {
+                *alone.entry(owner).or_default() += u64::from(entry.length);
+            }
         }
-        stats.blobs += 1;
-        stats.used_bytes += u64::from(place.length);
-        if owner != SEVERAL {
-            *alone.entry(owner).or_default() += u64::from(place.length);
-        }
-    });
+    }
     let alone_of = |number: usize| alone.get(&(number as u32)).copied().unwrap_or(0);
     stats.alone = snapshots
         .into_iter()

@@ -22,12 +22,12 @@ impl Writer<'_> {
         {
             let _alone = self.gate.write().map_err(poisoned)?;
             let references = self.references.lock().map_err(poisoned)?;
-            if references.iter().flatten().any(|(pack, _)| gone.contains(pack)) {
+            if references.keys().any(|pack| gone.contains(pack)) {
                 // Something is held that must be taken back: stay at the old view, and let maintenance count our commit.
                 return Ok(from);
             }
             // From now on nothing that is gone may be referred to.
-            self.view.index.exclude(&gone);
+            self.view.index.exclude(&gone)?;
         }
         let repository = self.repository;
         let marker = at_object(repository.id(), self.session, generation.number, &repository.keys.index);

@@ -63,7 +63,7 @@ impl Writer<'_> {
 
     fn references(&self, packs: u32) -> Result<References> {
         let mut references = References::default();
-        for (pack, used) in self.references.lock().map_err(poisoned)?.drain(..).flatten() {
+        for (pack, used) in self.references.lock().map_err(poisoned)?.drain() {
             references.packs.insert(pack, used.simplified());
         }
         for number in 0..self.next_pack.load(std::sync::atomic::Ordering::Relaxed).max(packs) {

@@ -214,8 +214,11 @@ impl<'r, 'o> Run<'r, 'o> {
             if open.source != self.source || open.kind != SessionKind::Backup || running {
                 continue;
             }
-            let packs = view.index.packs().filter(|pack| pack.name.session == *session);
-            let (packs, bytes) = packs.fold((0, 0), |(n, bytes), pack| (n + 1, bytes + u64::from(pack.size)));
+            let Ok(packs) = view.index.packs_of(*session) else {
+                continue;
+            };
+            let bytes = packs.iter().map(|pack| u64::from(pack.size)).sum();
+            let packs = packs.len() as u64;
             if packs > 0 {
                 let continued = Continued {
                     session: *session,

@@ -16,7 +16,8 @@ use crate::words::{Error, PackName, Progress, Result};
 pub(super) fn presence(repository: &Repository, view: &View, bad: &mut Bad, report: &mut CheckReport) -> Result<()> {
     let sizes = list(repository)?;
     let mut missing = Vec::new();
-    for info in view.index.packs() {
+    for info in view.index.packs()? {
+        let info = info?;
         report.packs += 1;
         match sizes.get(&info.name) {
             None => missing.push(info.name),
@@ -32,12 +33,15 @@ pub(super) fn presence(repository: &Repository, view: &View, bad: &mut Bad, repo
         let newest = repository.refresh()?;
         let sizes = list(repository)?;
         for pack in missing {
-            if newest.index.pack(&pack).is_some() && !sizes.contains_key(&pack) {
+            if newest.index.pack(&pack)?.is_some() && !sizes.contains_key(&pack) {
                 bad.packs.insert(pack, format!("Pack {pack} is missing from the store"));
             }
         }
     }
-    let unknown = sizes.keys().filter(|pack| view.index.pack(pack).is_none()).count();
+    let mut unknown = 0;
+    for pack in sizes.keys() {
+        unknown += u64::from(view.index.pack(pack)?.is_none());
+    }
     if unknown > 0 {
         report.notes.push(format!(
             "{unknown} packs are in no index: left by interrupted backups, being written, or condemned; prune removes what nobody needs"
@@ -68,12 +72,8 @@ pub(super) fn read(
     progress: &dyn Progress,
 ) -> Result<()> {
     let view = repository.view()?;
-    let packs: Vec<PackInfo> = view
-        .index
-        .packs()
-        .filter(|info| !bad.packs.contains_key(&info.name))
-        .cloned()
-        .collect();
+    let mut packs = view.index.packs()?.collect::<Result<Vec<PackInfo>>>()?;
+    packs.retain(|info| !bad.packs.contains_key(&info.name));
     let chosen = choose(packs, options);
     progress.expect(
         chosen.len() as u64,
@@ -177,7 +177,7 @@ fn read_pack(repository: &Repository, info: &PackInfo) -> Result<PackRead> {
     let object = match repository.store().get(&name) {
         Ok(object) => object,
         // Deleted since the view was read, as the newest generation knows; or lost.
-        Err(Error::Missing { .. }) if repository.refresh()?.index.pack(&info.name).is_none() => {
+        Err(Error::Missing { .. }) if repository.refresh()?.index.pack(&info.name)?.is_none() => {
             return Ok(PackRead::default());
         }
         Err(error @ (Error::Missing { .. } | Error::Damaged { .. })) => {

@@ -11,7 +11,7 @@ use crate::format::generation::{CataloguePart, FoldedSession, ObjectReference, c
 use crate::format::object::Binding;
 use crate::format::open::{SessionKind, open_name};
 use crate::format::references::references_name;
-use crate::format::segment::{PackInfo, SegmentBuilder};
+use crate::format::segment::SegmentBuilder;
 use crate::repository::Repository;
 use crate::repository::view::Leave;
 use crate::words::{Error, PackName, Result, SessionId};
@@ -49,9 +49,8 @@ pub(super) fn fold(
         .filter(|(_, state)| state.end.is_some())
         .map(|(session, _)| *session)
         .collect();
-    let (levels, live, mut replaced) = write_levels(repository, survey, number, dead, &ended)?;
+    let (levels, key_sessions, mut replaced) = write_levels(repository, survey, number, dead, &ended)?;
     let mut sessions = gather(repository, survey, barrier, &ended)?;
-    let key_sessions: HashSet<SessionId> = live.iter().flat_map(|pack| pack.key_sessions.iter().copied()).collect();
     let mut marks_done = Vec::new();
     let now = (options.clock)();
     sessions.retain(|session, folded| {
@@ -231,14 +230,14 @@ fn reference(name: &str, object: &[u8], count: u64) -> ObjectReference {
     }
 }
 
-/// Levels that hold every living pack of the old levels and of the ended sessions. Gives them, those packs, and the names of levels that are replaced.
+/// Levels that hold every living pack of the old levels and of the ended sessions. Gives them, the sessions whose keys those packs need, and the names of levels that are replaced.
 fn write_levels(
     repository: &Repository,
     survey: &Survey,
     number: u64,
     dead: &BTreeSet<PackName>,
     ended: &BTreeSet<SessionId>,
-) -> Result<(Vec<ObjectReference>, Vec<PackInfo>, Vec<String>)> {
+) -> Result<(Vec<ObjectReference>, HashSet<SessionId>, Vec<String>)> {
     // What is running stays in segments of its own; everything else that is known and not dead is written anew.
     let view = repository.load_view(Leave::Dead)?;
     let stays = |pack: &PackName| {
@@ -246,7 +245,7 @@ fn write_levels(
             && (ended.contains(&pack.session) || !view.sessions.contains_key(&pack.session))
             && survey.sizes.contains_key(pack)
     };
-    let live: Vec<PackInfo> = view.index.packs().filter(|pack| stays(&pack.name)).cloned().collect();
+    let mut key_sessions = HashSet::new();
     let mut levels = Vec::new();
     let mut builder = SegmentBuilder::new();
     let flush = |builder: SegmentBuilder, levels: &mut Vec<ObjectReference>| -> Result<()> {
@@ -261,8 +260,9 @@ fn write_levels(
         levels.push(reference(&name, &object, count));
         repository.store().put(&name, object.into())
     };
-    for chunk in view.index.by_pack(&live)? {
-        let (info, entries) = chunk?;
+    for item in view.index.by_pack(|info| stays(&info.name))? {
+        let (info, entries) = item?;
+        key_sessions.extend(info.key_sessions.iter().copied());
         if builder.entry_count() > 0 && builder.entry_count() + entries.len() > LEVEL_ENTRIES {
             flush(std::mem::replace(&mut builder, SegmentBuilder::new()), &mut levels)?;
         }
@@ -278,5 +278,5 @@ fn write_levels(
         .iter()
         .map(|level| level.name.clone())
         .collect();
-    Ok((levels, live, replaced))
+    Ok((levels, key_sessions, replaced))
 }

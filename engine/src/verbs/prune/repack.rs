@@ -48,7 +48,7 @@ pub(super) fn repack(
             break;
         }
         // What another maintainer condemned meanwhile must not be read again into life.
-        if writer.view().index.pack(pack).is_none() {
+        if writer.view().index.pack(pack)?.is_none() {
             continue;
         }
         match move_pack(repository, survey, &writer, *pack) {

@@ -1,5 +1,6 @@
 //! What is there, and what of it is used. Reads lists, ends and references; no trees, and no key to data.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::format::generation::ObjectReference;
@@ -150,7 +151,7 @@ pub(super) fn survey(repository: &Repository) -> Result<Survey> {
             survey.count(repository, *session)?;
         }
     }
-    survey.weigh();
+    survey.weigh()?;
     Ok(survey)
 }
 
@@ -194,7 +195,15 @@ impl Survey {
     pub(super) fn count(&mut self, repository: &Repository, session: SessionId) -> Result<()> {
         let references = references(repository, &self.view, session)?;
         let index = &self.view.index;
-        let blobs = |pack: PackName| index.pack(&pack).map_or(0, |info| info.blobs);
+        // A pack that cannot be looked up is not one that is gone: its references would be lost.
+        let failure = RefCell::new(None);
+        let blobs = |pack: PackName| match index.pack(&pack) {
+            Ok(info) => info.map_or(0, |info| info.blobs),
+            Err(error) => {
+                failure.replace(Some(error));
+                0
+            }
+        };
         for (pack, used) in &references.packs {
             let count = match used {
                 Used::All => blobs(*pack),
@@ -206,27 +215,34 @@ impl Survey {
             self.needed_tables
                 .extend(self.tables.follow(*pack, used, count, &live, &mut self.used));
         }
+        if let Some(error) = failure.into_inner() {
+            return Err(error);
+        }
         self.counted.insert(session);
         Ok(())
     }
 
-    fn weigh(&mut self) {
-        for (pack, used) in &self.used {
-            let Some(info) = self.view.index.pack(pack) else {
-                continue;
-            };
-            if matches!(used, Used::All) || used.count(info.blobs) == info.blobs {
-                self.used_bytes.insert(*pack, u64::from(info.size));
+    fn weigh(&mut self) -> Result<()> {
+        let (used, weights) = (&self.used, &mut self.used_bytes);
+        let partly = self.view.index.by_pack(|info| match used.get(&info.name) {
+            Some(used) if matches!(used, Used::All) || used.count(info.blobs) == info.blobs => {
+                weights.insert(info.name, u64::from(info.size));
+                false
+            }
+            used => used.is_some(),
+        })?;
+        for item in partly {
+            let (info, entries) = item?;
+            let used = used.get(&info.name);
+            let entries = entries
+                .iter()
+                .filter(|entry| used.is_some_and(|used| used.contains(entry.ordinal)));
+            let bytes: u64 = entries.map(|entry| u64::from(entry.length)).sum();
+            if bytes > 0 {
+                self.used_bytes.insert(info.name, bytes);
             }
         }
-        let used = &self.used;
-        let weights = &mut self.used_bytes;
-        let full: HashSet<PackName> = weights.keys().copied().collect();
-        self.view.index.for_each(|place, _| {
-            if !full.contains(&place.pack) && used.get(&place.pack).is_some_and(|used| used.contains(place.ordinal)) {
-                *weights.entry(place.pack).or_default() += u64::from(place.length);
-            }
-        });
+        Ok(())
     }
 
     /// Whether some counted snapshot uses a blob of the pack.
