@@ -29,8 +29,10 @@ const SESSION: [u8; 16] = [0xb0; 16];
 const NONCE: [u8; 12] = [0xc0; 12];
 
 /// Made once by the engine with fresh randomness; what opens them is in the vectors.
-const WRAPPED: &str = "efed0ff5bc22a7118b5ca04dce3cfcbdd1ddb6b2371a42dbbe0cdc4135204d3869c7c23e30146f7b0af2d88787161c631cbc0682b48499";
-const WRAPPED_FROM: &str = "5e58778aa62df9ee6d9a1b3013d858f4f718768fd5a0decca1673b9ae8ba29636616b4668620efaa1ab4e6d0ef0dd32c47d8710883300b";
+const WRAPPED: &str =
+    "efed0ff5bc22a7118b5ca04dce3cfcbdd1ddb6b2371a42dbbe0cdc4135204d3869c7c23e30146f7b0af2d88787161c631cbc0682b48499";
+const WRAPPED_FROM: &str =
+    "5e58778aa62df9ee6d9a1b3013d858f4f718768fd5a0decca1673b9ae8ba29636616b4668620efaa1ab4e6d0ef0dd32c47d8710883300b";
 
 #[derive(Default)]
 struct Vectors(String);
@@ -93,7 +95,8 @@ fn passphrase(vectors: &mut Vectors) -> SecretPair {
     let pair = SecretPair::derive(&material);
     let root = SecretPair::from_secret(Secret::new(counted(0x20))).public();
     let vouched = [REPOSITORY.as_slice(), &root.0].concat();
-    let binding = |material: &[u8]| blake3::keyed_hash(&blake3::derive_key("ararat v1 slot binding", material), &vouched);
+    let binding =
+        |material: &[u8]| blake3::keyed_hash(&blake3::derive_key("ararat v1 slot binding", material), &vouched);
     vectors.title("3.2: the passphrase \"correct horse battery staple\", 64 KiB, 2 passes, 2 lanes (holder_secret clamped as in RFC 7748, which changes nothing)");
     vectors.bytes("repository", REPOSITORY);
     vectors.bytes("salt", salt);
@@ -104,7 +107,10 @@ fn passphrase(vectors: &mut Vectors) -> SecretPair {
     vectors.bytes("root_public", root.0);
     vectors.bytes("binding_for_passphrase", binding(material.expose()).as_bytes());
     vectors.bytes("binding_for_recipient", binding(&pair.public().0).as_bytes());
-    vectors.bytes("recipient_slot", &blake3::derive_key("ararat v1 slot name", &pair.public().0)[..16]);
+    vectors.bytes(
+        "recipient_slot",
+        &blake3::derive_key("ararat v1 slot name", &pair.public().0)[..16],
+    );
 
     let repository = RepositoryId(REPOSITORY);
     let key = HolderKey {
@@ -122,7 +128,10 @@ fn wrapped(vectors: &mut Vectors, pair: &SecretPair) {
     let sender: PublicKey = SecretPair::from_secret(Secret::new(counted(0x20))).public();
     let bytes = |text: &str| HEXLOWER.decode(text.as_bytes()).unwrap();
     assert_eq!(pair.unwrap(b"info", &bytes(WRAPPED)).unwrap(), b"wrapped");
-    assert_eq!(pair.unwrap_from(sender, b"info", &bytes(WRAPPED_FROM)).unwrap(), b"wrapped");
+    assert_eq!(
+        pair.unwrap_from(sender, b"info", &bytes(WRAPPED_FROM)).unwrap(),
+        b"wrapped"
+    );
     vectors.title("2.2: \"wrapped\", with the info \"info\", for holder_secret; in Auth mode from root_secret");
     vectors.text("wrap", WRAPPED);
     vectors.text("wrap_from", WRAPPED_FROM);
@@ -172,7 +181,12 @@ fn seals(vectors: &mut Vectors) {
     let associated = [b"ararat1 blob".as_slice(), &REPOSITORY, &[0], &id.0, &SESSION].concat();
     let framed = [&[0u8, 3, 0, 0, 0], b"abc".as_slice()].concat();
     let blob = sealed(&session_key.subkey(&id.0), &associated, &framed);
-    let sealer = BlobSealer::new(RepositoryId(REPOSITORY), SessionId(SESSION), BlobKind::Data, session_key.clone());
+    let sealer = BlobSealer::new(
+        RepositoryId(REPOSITORY),
+        SessionId(SESSION),
+        BlobKind::Data,
+        session_key.clone(),
+    );
     let mut opened = Vec::new();
     sealer.open(&id, &blob, &mut opened).unwrap();
     assert_eq!(opened, framed);
@@ -297,7 +311,9 @@ fn trees(vectors: &mut Vectors) {
         content.push(Extent::Hole { length: 61_440 }, &mut saved).unwrap();
     }
     content.finish(&mut saved).unwrap();
-    vectors.title("6.2: 513 times a chunk (b2…) of 4,096 bytes and a hole of 61,440: the second list, and the list of lists");
+    vectors.title(
+        "6.2: 513 times a chunk (b2…) of 4,096 bytes and a hole of 61,440: the second list, and the list of lists",
+    );
     vectors.bytes("list", &saved.0[1]);
     vectors.bytes("list_of_lists", &saved.0[2]);
 }
@@ -336,6 +352,12 @@ fn wrapped_texts_are_drawn() {
     )
     .unwrap();
     let public = SecretPair::derive(&material).public();
-    println!("{}", HEXLOWER.encode(&engine::crypto::hpke::wrap(public, b"info", b"wrapped").unwrap()));
-    println!("{}", HEXLOWER.encode(&root.wrap_from(public, b"info", b"wrapped").unwrap()));
+    println!(
+        "{}",
+        HEXLOWER.encode(&engine::crypto::hpke::wrap(public, b"info", b"wrapped").unwrap())
+    );
+    println!(
+        "{}",
+        HEXLOWER.encode(&root.wrap_from(public, b"info", b"wrapped").unwrap())
+    );
 }
