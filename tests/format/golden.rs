@@ -7,6 +7,9 @@ use engine::crypto::key_text::HolderKey;
 use engine::format::envelope::Access;
 use engine::format::tree::{Content, EntryKind, TreeReader};
 use engine::repository::{Credential, Repository, SnapshotFilter, StoredSnapshot};
+use engine::verbs::restore::{RestoreOptions, restore};
+use engine::words::NoProgress;
+use serde_json::Value;
 
 use crate::generate::{REPOSITORIES, folder, runtime, store};
 use crate::manifest;
@@ -59,6 +62,47 @@ fn golden_repositories_are_read_byte_for_byte() {
             let path = folder.join("manifests").join(format!("{description}.jsonl"));
             let expected = manifest::parse(&std::fs::read_to_string(path).unwrap());
             let found = manifest::of_tree(repository, snapshot.record.unwrap().root.0);
+            manifest::assert_equal(&expected, &found, &format!("{name}, {description}"));
+        }
+    });
+}
+
+/// With root all of it; without, what everybody may write.
+#[test]
+fn golden_repositories_are_restored_byte_for_byte() {
+    let is_root = rustix::process::geteuid().is_root();
+    each(|name, folder, repository| {
+        for (description, snapshot) in snapshots(repository) {
+            let target = tempfile::tempdir().unwrap();
+            let options = RestoreOptions {
+                target: target.path().to_owned(),
+                verify: true,
+                ..RestoreOptions::default()
+            };
+            let report = restore(repository, &snapshot, &options, &NoProgress).unwrap();
+            let path = folder.join("manifests").join(format!("{description}.jsonl"));
+            let mut expected = manifest::parse(&std::fs::read_to_string(path).unwrap());
+            let mut found = manifest::of_folder(target.path());
+            if !is_root {
+                expected.retain(|line| !line["type"].as_str().unwrap().ends_with("-device"));
+                for (expected, found) in expected.iter_mut().zip(&found) {
+                    if found["hash"].is_null() && expected["type"] == "file" {
+                        expected["hash"] = Value::Null;
+                    }
+                }
+                for line in expected.iter_mut().chain(&mut found) {
+                    let line = line.as_object_mut().unwrap();
+                    for name in ["user", "group", "attributes", "mode"] {
+                        line.remove(name);
+                    }
+                }
+            } else {
+                assert_eq!(
+                    (report.failed, &report.losses),
+                    (0, &Vec::new()),
+                    "{name}, {description}"
+                );
+            }
             manifest::assert_equal(&expected, &found, &format!("{name}, {description}"));
         }
     });

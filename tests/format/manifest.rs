@@ -76,9 +76,19 @@ fn walk(full: &Path, path: &[u8], lines: &mut Vec<Value>, links: &mut HashMap<(u
         "folder"
     } else if kind.is_file() {
         line["size"] = metadata.len().into();
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(std::fs::File::open(full).unwrap()).unwrap();
-        line["hash"] = hasher.finalize().to_string().into();
+        line["hash"] = match std::fs::File::open(full) {
+            Ok(file) => blake3::Hasher::new()
+                .update_reader(file)
+                .unwrap()
+                .finalize()
+                .to_string()
+                .into(),
+            // Its owner may not read it, and this is not root.
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+                Value::Null
+            }
+        };
         "file"
     } else if kind.is_symlink() {
         line["target"] = shown(std::fs::read_link(full).unwrap().as_os_str().as_bytes()).into();
