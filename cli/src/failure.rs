@@ -111,6 +111,10 @@ fn store_hint(failure: StoreFailure) -> Option<&'static str> {
     })
 }
 
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the kinds are the standard library's, and they grow"
+)]
 fn io_hint(error: &std::io::Error) -> Option<&'static str> {
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
