@@ -51,7 +51,8 @@ impl OpenPack {
     /// An empty pack that expects about `capacity` bytes.
     pub fn new(repository: RepositoryId, name: PackName, capacity: usize) -> Self {
         let mut object = pack::start(repository, name);
-        object.reserve(capacity);
+        // The table and the padding come on top; growing for them would copy the whole pack into twice the memory.
+        object.reserve(capacity + capacity / 32 + (128 << 10));
         Self {
             name,
             repository,

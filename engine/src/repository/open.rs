@@ -56,7 +56,7 @@ impl Default for InitOptions {
             label: String::new(),
             passphrase: None,
             cutting: Cutting::default(),
-            pack_bytes: 24 << 20,
+            pack_bytes: 16 << 20,
             tree_pack_bytes: 8 << 20,
             padding: true,
             cache_folder: None,

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use self::uploads::Uploads;
 use super::open::Repository;
 use super::view::{Leave, View};
-use crate::compress::{Compressor, LEVEL_CHUNKS, LEVEL_SLABS};
+use crate::compress::{Compressor, LEVEL_LARGE, LEVEL_SMALL};
 use crate::crypto::{BlobIds, BlobSealer, PublicKey, Secret};
 use crate::format::keys::{Halves, WrappedKey};
 use crate::format::open::{Open, SessionKind, open_name, seal_for_volume, wrap_key};
@@ -244,15 +244,15 @@ impl<'r> Writer<'r> {
     /// # Errors
     /// What the store said to this or an earlier pack of the session.
     pub fn save(&self, kind: BlobKind, plaintext: &[u8], scratch: &mut Scratch) -> Result<BlobId> {
-        self.save_at(self.options.level.unwrap_or(LEVEL_CHUNKS), kind, plaintext, scratch)
+        self.save_at(self.options.level.unwrap_or(LEVEL_SMALL), kind, plaintext, scratch)
     }
 
-    /// [`Writer::save`] for many small files in one blob.
+    /// [`Writer::save`] for data in large blobs: many small files in one, or a chunk that was cut by content.
     ///
     /// # Errors
     /// As [`Writer::save`].
-    pub fn save_slab(&self, slab: &[u8], scratch: &mut Scratch) -> Result<BlobId> {
-        self.save_at(self.options.level.unwrap_or(LEVEL_SLABS), BlobKind::Data, slab, scratch)
+    pub fn save_large(&self, data: &[u8], scratch: &mut Scratch) -> Result<BlobId> {
+        self.save_at(self.options.level.unwrap_or(LEVEL_LARGE), BlobKind::Data, data, scratch)
     }
 
     fn save_at(&self, level: i32, kind: BlobKind, plaintext: &[u8], scratch: &mut Scratch) -> Result<BlobId> {

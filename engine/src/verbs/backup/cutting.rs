@@ -4,7 +4,7 @@
 //! two MiB. At fixed places it costs [`FIXED_BYTES`]; pages are aligned to it, so no page touches two blocks.
 
 /// The length of a fixed block.
-pub(super) const FIXED_BYTES: usize = 128 << 10;
+pub(super) const FIXED_BYTES: usize = 256 << 10;
 /// The length of a fixed block of a block device.
 pub(super) const DEVICE_BYTES: usize = 1 << 20;
 

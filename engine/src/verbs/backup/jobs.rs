@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_channel::{Receiver, Sender, select_biased};
 
 use super::change::Known;
-use super::large::{self, ChunkJob};
+use super::large::{self, ChunkJob, Spare};
 use super::queue::{Made, Outcome};
 use crate::chunker::Chunker;
 use crate::format::tree::{Content, EntryKind};
@@ -81,6 +81,8 @@ pub(super) struct Workers<'a, 'r> {
     /// Files that changed while they were read, or lost some of their attributes.
     pub(super) changed: AtomicU64,
     pub(super) chunks: (Sender<ChunkJob>, Receiver<ChunkJob>),
+    pub(super) chunk_buffers: Spare,
+    pub(super) stream_buffers: Spare,
 }
 
 impl Workers<'_, '_> {
@@ -91,7 +93,7 @@ impl Workers<'_, '_> {
         loop {
             // Chunks first: a large file is waiting for them, and they hold memory.
             select_biased! {
-                recv(self.chunks.1) -> chunk => if let Ok(chunk) = chunk { chunk.run(self.writer, &mut scratch) },
+                recv(self.chunks.1) -> chunk => if let Ok(chunk) = chunk { chunk.run(self.writer, &self.chunk_buffers, &mut scratch) },
                 recv(jobs) -> job => match job {
                     Ok(job) => self.job(job, &mut scratch, &mut slab),
                     Err(_) => return,
@@ -176,7 +178,7 @@ impl Workers<'_, '_> {
             made.push(entry(found, size, content));
         }
         if !here.is_empty() {
-            let id = self.writer.save_slab(slab, scratch)?;
+            let id = self.writer.save_large(slab, scratch)?;
             for place in here {
                 if let Made::Entry(entry) = &mut made[place]
                     && let EntryKind::File {

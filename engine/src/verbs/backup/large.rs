@@ -23,6 +23,7 @@ const AHEAD: usize = 8;
 /// A chunk on its way to be saved by whoever is free.
 pub(super) struct ChunkJob {
     bytes: Vec<u8>,
+    style: Style,
     slot: Arc<ChunkSlot>,
 }
 
@@ -34,12 +35,40 @@ struct ChunkSlot {
 
 impl ChunkJob {
     /// Saves the chunk.
-    pub(super) fn run(self, writer: &Writer<'_>, scratch: &mut Scratch) {
-        let id = writer.save(BlobKind::Data, &self.bytes, scratch);
+    pub(super) fn run(self, writer: &Writer<'_>, spare: &Spare, scratch: &mut Scratch) {
+        let id = match self.style {
+            Style::Content => writer.save_large(&self.bytes, scratch),
+            Style::Fixed(_) => writer.save(BlobKind::Data, &self.bytes, scratch),
+        };
+        spare.give_back(self.bytes);
         if let Ok(mut slot) = self.slot.id.lock() {
             *slot = Some(id);
         }
         self.slot.ready.notify_all();
+    }
+}
+
+/// Buffers that are used again: fresh ones cost page faults, and an allocator that is asked for many sizes keeps too much.
+#[derive(Default)]
+pub(super) struct Spare(Mutex<Vec<Vec<u8>>>);
+
+/// Spare buffers that are kept at most, and the longest of them.
+const SPARE_MAX: usize = 8;
+const SPARE_BYTES_MAX: usize = 16 << 20;
+
+impl Spare {
+    /// A buffer that may hold old bytes.
+    fn take(&self) -> Vec<u8> {
+        self.0.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default()
+    }
+
+    fn give_back(&self, buffer: Vec<u8>) {
+        if let Ok(mut spare) = self.0.lock()
+            && spare.len() < SPARE_MAX
+            && buffer.capacity() <= SPARE_BYTES_MAX
+        {
+            spare.push(buffer);
+        }
     }
 }
 
@@ -61,7 +90,9 @@ pub(super) struct ChunkStream<'a, 'w, 'r> {
     style: Option<Style>,
     name: Vec<u8>,
     expected: u64,
+    /// Bytes that have been read and not cut, and room behind them that may hold old bytes.
     buffer: Vec<u8>,
+    filled: usize,
     under_way: VecDeque<(u32, Arc<ChunkSlot>)>,
     hole: u64,
     content: ContentWriter,
@@ -75,7 +106,8 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
             style,
             name: name.to_vec(),
             expected,
-            buffer: Vec::new(),
+            buffer: workers.stream_buffers.take(),
+            filled: 0,
             under_way: VecDeque::new(),
             hole: 0,
             content: ContentWriter::new(),
@@ -84,15 +116,16 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
 
     /// Room for the next bytes of the stream; what was read is told by [`ChunkStream::filled`].
     pub(super) fn room(&mut self) -> &mut [u8] {
-        let start = self.buffer.len();
-        self.buffer.resize(start + READ_BYTES, 0);
-        &mut self.buffer[start..]
+        let end = self.filled + READ_BYTES;
+        if self.buffer.len() < end {
+            self.buffer.resize(end, 0);
+        }
+        &mut self.buffer[self.filled..end]
     }
 
     /// `count` bytes of the room were filled.
     pub(super) fn filled(&mut self, count: usize, scratch: &mut Scratch) -> Result<()> {
-        let start = self.buffer.len().saturating_sub(READ_BYTES);
-        self.buffer.truncate(start + count);
+        self.filled += count;
         self.cut(false, scratch)
     }
 
@@ -106,15 +139,15 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
     fn cut(&mut self, last: bool, scratch: &mut Scratch) -> Result<()> {
         let style = *self
             .style
-            .get_or_insert_with(|| style_of(&self.name, self.expected, &self.buffer));
+            .get_or_insert_with(|| style_of(&self.name, self.expected, &self.buffer[..self.filled]));
         // A cut by content needs the longest chunk in sight, and every byte should be looked at once.
         let most = self.workers.chunker.size_max();
-        if style == Style::Content && !last && self.buffer.len() < most + LOOK_AHEAD {
+        if style == Style::Content && !last && self.filled < most + LOOK_AHEAD {
             return Ok(());
         }
         let mut start = 0;
-        while start < self.buffer.len() {
-            let rest = &self.buffer[start..];
+        while start < self.filled {
+            let rest = &self.buffer[start..self.filled];
             let length = match style {
                 Style::Content if rest.len() < most && !last => None,
                 Style::Content => self.workers.chunker.cut(rest, last),
@@ -122,15 +155,18 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
                 Style::Fixed(_) => last.then_some(rest.len()),
             };
             let Some(length) = length else { break };
-            let chunk = rest[..length].to_vec();
+            let mut chunk = self.workers.chunk_buffers.take();
+            chunk.clear();
+            chunk.extend_from_slice(&rest[..length]);
             start += length;
-            self.send(chunk, scratch)?;
+            self.send(chunk, style, scratch)?;
         }
-        self.buffer.drain(..start);
+        self.buffer.copy_within(start..self.filled, 0);
+        self.filled -= start;
         Ok(())
     }
 
-    fn send(&mut self, chunk: Vec<u8>, scratch: &mut Scratch) -> Result<()> {
+    fn send(&mut self, chunk: Vec<u8>, style: Style, scratch: &mut Scratch) -> Result<()> {
         if is_zero(&chunk) {
             self.settle(0, scratch)?;
             return self.push(
@@ -143,10 +179,16 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
         self.settle(AHEAD, scratch)?;
         let slot = Arc::new(ChunkSlot::default());
         self.under_way.push_back((chunk.len() as u32, Arc::clone(&slot)));
-        match self.workers.chunks.0.try_send(ChunkJob { bytes: chunk, slot }) {
+        match self.workers.chunks.0.try_send(ChunkJob {
+            bytes: chunk,
+            style,
+            slot,
+        }) {
             Ok(()) => {}
             // Everybody is busy: so are we.
-            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job.run(self.workers.writer, scratch),
+            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => {
+                job.run(self.workers.writer, &self.workers.chunk_buffers, scratch)
+            }
         }
         Ok(())
     }
@@ -163,7 +205,7 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
                 }
                 if let Ok(job) = self.workers.chunks.1.try_recv() {
                     drop(state);
-                    job.run(self.workers.writer, scratch);
+                    job.run(self.workers.writer, &self.workers.chunk_buffers, scratch);
                     continue;
                 }
                 while state.is_none() {
@@ -212,6 +254,7 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
         if self.hole > 0 {
             self.content.push(Extent::Hole { length: self.hole }, &mut sink)?;
         }
+        self.workers.stream_buffers.give_back(std::mem::take(&mut self.buffer));
         let size = self.content.size();
         Ok((size, self.content.finish(&mut sink)?))
     }

@@ -12,6 +12,7 @@ use crossbeam_channel::bounded;
 use self::feed::Feed;
 use super::change::Parent;
 use super::jobs::{Job, Workers};
+use super::large::Spare;
 use super::options::{BackupOptions, BackupReport, Continued, Input, ParentChoice};
 use crate::chunker::{Chunker, ChunkerParameters};
 use crate::format::end::Outcome;
@@ -321,6 +322,8 @@ impl<'r, 'o> Run<'r, 'o> {
             bytes_read: AtomicU64::new(0),
             changed: AtomicU64::new(0),
             chunks: bounded(count * 2),
+            chunk_buffers: Spare::default(),
+            stream_buffers: Spare::default(),
         };
         let parent_root = parent.as_ref().map(|parent| parent.root);
         let (sender, receiver) = bounded::<Job>(count * 2);

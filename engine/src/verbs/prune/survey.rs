@@ -28,56 +28,72 @@ pub(super) struct Survey {
     /// Repack sessions whose tables some references still need.
     pub(super) needed_tables: HashSet<SessionId>,
     /// Tables by the old pack.
-    pub(super) tables: Tables,
+    tables: Tables,
+    /// Packs that the newest generation condemns.
+    condemned: HashSet<PackName>,
 }
 
 /// Where blobs of old packs went, by old pack.
+///
+/// A reference is followed to a place that is there and neither condemned nor dead in the generation that this maintainer will succeed, and stays
+/// where it is when there is none. Only one maintainer can succeed a generation, so what one follows, the next finds alive; and a writer that
+/// refers to an old place while its new one is condemned keeps the old one (the model's findings 2 and 3 are the stories behind this).
 #[derive(Default)]
 pub(super) struct Tables {
-    by_pack: HashMap<PackName, (SessionId, HashMap<u16, (PackName, u16)>)>,
+    by_pack: HashMap<PackName, Vec<Table>>,
+}
+
+/// What one repack session moved out of one pack: new place by old ordinal.
+struct Table {
+    session: SessionId,
+    to: HashMap<u16, (PackName, u16)>,
 }
 
 impl Tables {
     fn add(&mut self, session: SessionId, moved: Vec<Moved>) {
         for table in moved {
+            let place = |pack: u32, ordinal: u16| (PackName { session, number: pack }, ordinal);
             let to = table
                 .to
                 .iter()
-                .map(|(old, pack, new)| (*old, (PackName { session, number: *pack }, *new)));
-            let known = self
-                .by_pack
+                .map(|(old, pack, new)| (*old, place(*pack, *new)))
+                .collect();
+            self.by_pack
                 .entry(table.pack())
-                .or_insert_with(|| (session, HashMap::new()));
-            known.1.extend(to);
+                .or_default()
+                .push(Table { session, to });
         }
     }
 
-    /// Adds `used` of `pack` to `all`, following moved blobs. Gives the repack session whose table was needed.
+    /// Adds `used` of `pack` to `all`, following moved blobs; `needed` gets the sessions whose tables were needed.
     fn follow(
         &self,
-        pack: PackName,
-        used: &Used,
-        blobs: u32,
-        live: &LiveSizes<'_>,
+        (pack, used): (PackName, &Used),
+        blobs: &dyn Fn(PackName) -> u32,
+        is_alive: &dyn Fn(PackName) -> bool,
         all: &mut HashMap<PackName, Used>,
-    ) -> Vec<SessionId> {
-        let Some((session, table)) = self.by_pack.get(&pack) else {
+        needed: &mut HashSet<SessionId>,
+    ) {
+        if !self.by_pack.contains_key(&pack) {
             merge(all, pack, used);
-            return Vec::new();
+            return;
+        }
+        // A pack that is gone has tables that say where all its used blobs are; how many it had they do not say.
+        let count = match (used, blobs(pack)) {
+            (Used::Some { blobs, .. }, _) => *blobs,
+            (Used::All, 0) => u32::from(u16::MAX),
+            (Used::All, blobs) => blobs,
         };
-        let mut needed = vec![*session];
-        let mut stay = Used::none(blobs);
+        let mut stay = Used::none(count);
         let mut stays = false;
-        let mut gone: BTreeMap<PackName, Used> = BTreeMap::new();
-        for ordinal in 0..blobs.min(u32::from(u16::MAX)) as u16 {
-            if !used.contains(ordinal) {
-                continue;
-            }
-            match table.get(&ordinal) {
+        for ordinal in (0..count)
+            .filter_map(|ordinal| u16::try_from(ordinal).ok())
+            .filter(|at| used.contains(*at))
+        {
+            match self.resolve((pack, ordinal), is_alive, needed, 0) {
                 Some((to, place)) => {
-                    gone.entry(*to)
-                        .or_insert_with(|| Used::none((live.blobs)(*to)))
-                        .insert(*place);
+                    let fresh = || Used::none(blobs(to).max(u32::from(place) + 1));
+                    all.entry(to).or_insert_with(fresh).insert(place);
                 }
                 None => {
                     stay.insert(ordinal);
@@ -88,18 +104,37 @@ impl Tables {
         if stays {
             merge(all, pack, &stay);
         }
-        for (to, used) in gone {
-            // What was moved may have been moved again.
-            needed.extend(self.follow(to, &used, (live.blobs)(to), live, all));
+    }
+
+    /// Where a blob is now: what was moved may have been moved again.
+    fn resolve(
+        &self,
+        (pack, ordinal): (PackName, u16),
+        is_alive: &dyn Fn(PackName) -> bool,
+        needed: &mut HashSet<SessionId>,
+        depth: usize,
+    ) -> Option<(PackName, u16)> {
+        if depth > MOVES_MAX {
+            return None;
         }
-        needed
+        for table in self.by_pack.get(&pack)? {
+            let Some(next) = table.to.get(&ordinal).copied() else {
+                continue;
+            };
+            let last = self
+                .resolve(next, is_alive, needed, depth + 1)
+                .or(is_alive(next.0).then_some(next));
+            if last.is_some() {
+                needed.insert(table.session);
+                return last;
+            }
+        }
+        None
     }
 }
 
-/// Tells how many blobs a pack has; 0 for one that is not known.
-struct LiveSizes<'a> {
-    blobs: &'a dyn Fn(PackName) -> u32,
-}
+/// A blob that was moved more often than this between two rewrites of references is looked for where it was.
+const MOVES_MAX: usize = 64;
 
 fn merge(all: &mut HashMap<PackName, Used>, pack: PackName, used: &Used) {
     match all.entry(pack) {
@@ -118,8 +153,15 @@ pub(super) fn survey(repository: &Repository) -> Result<Survey> {
     let sizes = list_packs(repository)?;
     let view = repository.load_view(Leave::Dead)?;
     let marks = repository.marks()?;
+    let condemned = view
+        .generation
+        .condemned
+        .iter()
+        .map(|condemned| condemned.pack)
+        .collect();
     let mut survey = Survey {
         view,
+        condemned,
         sizes,
         used: HashMap::new(),
         used_bytes: HashMap::new(),
@@ -204,16 +246,22 @@ impl Survey {
                 0
             }
         };
+        let (sizes, condemned) = (&self.sizes, &self.condemned);
+        let is_alive = |pack: PackName| {
+            let indexed = index.pack(&pack).unwrap_or_else(|error| {
+                failure.replace(Some(error));
+                None
+            });
+            indexed.is_some() && sizes.contains_key(&pack) && !condemned.contains(&pack)
+        };
         for (pack, used) in &references.packs {
-            let count = match used {
-                Used::All => blobs(*pack),
-                Used::Some { blobs, .. } => *blobs,
-            };
-            // A pack that is gone has a table that says where all its used blobs are; how many it had is in the table's keys at most.
-            let count = if count == 0 { u32::from(u16::MAX) } else { count };
-            let live = LiveSizes { blobs: &blobs };
-            self.needed_tables
-                .extend(self.tables.follow(*pack, used, count, &live, &mut self.used));
+            self.tables.follow(
+                (*pack, used),
+                &blobs,
+                &is_alive,
+                &mut self.used,
+                &mut self.needed_tables,
+            );
         }
         if let Some(error) = failure.into_inner() {
             return Err(error);
