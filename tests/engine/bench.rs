@@ -180,7 +180,12 @@ impl Bench {
                     assert_eq!(bytes.len() as u64, *size, "{}", String::from_utf8_lossy(&entry.path));
                     Some(bytes)
                 }
-                _ => None,
+                EntryKind::Folder
+                | EntryKind::Symlink { .. }
+                | EntryKind::Fifo
+                | EntryKind::Socket
+                | EntryKind::CharacterDevice { .. }
+                | EntryKind::BlockDevice { .. } => None,
             };
             contents.insert(entry.path.clone(), content);
         }

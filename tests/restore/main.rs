@@ -1,5 +1,11 @@
 //! Restoring: what may and may not happen to the file system that is written.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs
+)]
 
 // A repository and short calls.
 #[path = "../engine/bench.rs"]
