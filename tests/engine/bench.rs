@@ -174,20 +174,13 @@ impl Bench {
         let mut contents = BTreeMap::new();
         for entry in TreeReader::new(&repository, found.record.unwrap().root.0) {
             let entry = entry.unwrap();
-            let content = match &entry.kind {
-                EntryKind::File { size, content, .. } => {
-                    let bytes = file(&repository, content, *size);
-                    assert_eq!(bytes.len() as u64, *size, "{}", String::from_utf8_lossy(&entry.path));
-                    Some(bytes)
-                }
-                EntryKind::Folder
-                | EntryKind::Symlink { .. }
-                | EntryKind::Fifo
-                | EntryKind::Socket
-                | EntryKind::CharacterDevice { .. }
-                | EntryKind::BlockDevice { .. } => None,
-            };
-            contents.insert(entry.path.clone(), content);
+            let mut held = None;
+            if let EntryKind::File { size, content, .. } = &entry.kind {
+                let bytes = file(&repository, content, *size);
+                assert_eq!(bytes.len() as u64, *size, "{}", String::from_utf8_lossy(&entry.path));
+                held = Some(bytes);
+            }
+            contents.insert(entry.path.clone(), held);
         }
         contents
     }
