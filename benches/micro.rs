@@ -6,6 +6,8 @@
 
 #[path = "micro/material.rs"]
 mod material;
+#[path = "micro/segments.rs"]
+mod segments;
 #[path = "micro/bytes.rs"]
 mod bytes;
 #[path = "micro/lookup.rs"]

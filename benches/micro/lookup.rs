@@ -3,57 +3,21 @@
 use std::path::Path;
 
 use criterion::{BenchmarkId, Criterion};
-use engine::format::segment::{PackInfo, SegmentBuilder, SegmentEntry};
 use engine::index::{Index, Pending};
-use engine::words::{BlobKind, PackName, SessionId};
+use engine::words::BlobKind;
 
 use crate::material::id;
+use crate::segments;
 
-const BLOBS_PER_PACK: u64 = 16;
-
-/// An index of so many blobs, in segments of at most a quarter of a million.
 fn build(folder: Option<&Path>, blobs: u64) -> Index {
-    let segments = blobs.div_ceil(1 << 18);
-    let names: Vec<String> = (0..segments).map(|number| format!("x/{number}")).collect();
+    let names = segments::names(blobs);
     let mut index = Index::builder(folder, names.iter().map(String::as_str));
-    for (segment, name) in (0..segments).zip(&names) {
-        let mut builder = SegmentBuilder::new();
-        let (first, end) = (segment << 18, ((segment + 1) << 18).min(blobs));
-        for pack in first / BLOBS_PER_PACK..end / BLOBS_PER_PACK {
-            builder.add_entries(info(pack), &entries(pack));
-        }
-        index.add_segment(name, &builder.finish()).unwrap();
+    for (number, name) in names.iter().enumerate() {
+        index
+            .add_segment(name, &segments::plaintext(number as u64, blobs))
+            .unwrap();
     }
     index.finish().unwrap()
-}
-
-fn info(pack: u64) -> PackInfo {
-    let session = SessionId(*id(pack >> 12 | 1 << 50).0.first_chunk().unwrap());
-    PackInfo {
-        name: PackName {
-            session,
-            number: pack as u32 & 0xfff,
-        },
-        contents: 1,
-        size: 24 << 20,
-        blobs: BLOBS_PER_PACK as u32,
-        table_offset: 23 << 20,
-        table_length: 1000,
-        hash: [7; 32],
-        key_sessions: vec![session],
-    }
-}
-
-fn entries(pack: u64) -> Vec<SegmentEntry> {
-    let entries = (0..BLOBS_PER_PACK).map(|ordinal| SegmentEntry {
-        prefix: id(pack * BLOBS_PER_PACK + ordinal).prefix(),
-        pack: 0,
-        offset: 72 + (ordinal as u32) * 1_000_000,
-        length: 1_000_000,
-        ordinal: ordinal as u16,
-        kind: BlobKind::Data,
-    });
-    entries.collect()
 }
 
 pub fn index(criterion: &mut Criterion) {

@@ -5,6 +5,7 @@
 //! block by block, and a block that does not have its checksum is as good as none. Small repositories stay in memory and leave no file.
 
 mod block;
+mod checksum;
 mod by_pack;
 mod filter;
 mod folder;

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! 0     records, one after another
-//! 4064  u64 number of the block in its file, [8] zero
-//! 4080  [16] first half of the BLAKE3 hash of what is before
+//! 4064  [24] zero
+//! 4088  u64 checksum of the records and the block's number in its file
 //! ```
 
 use std::fs::File;
@@ -15,12 +15,13 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use super::checksum::checksum;
 use crate::words::{Error, Result};
 
 /// Bytes of a block.
 pub(super) const BLOCK: usize = 4096;
 const RECORDS: usize = 4064;
-const HASHED: usize = 4080;
+const CHECKSUM: usize = 4088;
 
 /// A block's worth of memory to read into.
 pub(super) type Buffer = [u8; BLOCK];
@@ -80,8 +81,7 @@ impl Bytes {
     }
 
     fn verify(&self, number: u64, block: &[u8]) -> Result<()> {
-        let (content, hash) = block.split_at(HASHED);
-        if blake3::hash(content).as_bytes()[..16] != *hash || content[RECORDS..RECORDS + 8] != number.to_le_bytes() {
+        if block[CHECKSUM..] != checksum(number, &block[..RECORDS]).to_le_bytes() {
             return Err(self.damaged(&format!("block {number} does not have its checksum")));
         }
         Ok(())
@@ -228,15 +228,13 @@ impl<W: Write> BlockWriter<W> {
 
     fn flush(&mut self) -> std::io::Result<()> {
         self.block.resize(RECORDS, 0);
-        self.block.extend_from_slice(&self.number.to_le_bytes());
-        self.block.resize(HASHED, 0);
-        match self.checked {
-            true => {
-                let hash = blake3::hash(&self.block);
-                self.block.extend_from_slice(&hash.as_bytes()[..16]);
-            }
-            false => self.block.resize(BLOCK, 0),
-        }
+        let checksum = if self.checked {
+            checksum(self.number, &self.block)
+        } else {
+            0
+        };
+        self.block.resize(CHECKSUM, 0);
+        self.block.extend_from_slice(&checksum.to_le_bytes());
         self.out.write_all(&self.block)?;
         self.block.clear();
         self.number += 1;
