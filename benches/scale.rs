@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // It stops at the first surprise, and prints.
 
 #[path = "micro/material.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "`micro` uses the rest")]
 mod material;
 #[path = "micro/segments.rs"]
 mod segments;

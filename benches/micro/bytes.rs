@@ -53,8 +53,9 @@ pub fn compressing(criterion: &mut Criterion) {
     let mut compressor = Compressor::new();
     let mut out = Vec::new();
     let mut group = criterion.benchmark_group("compressing");
-    group.throughput(Throughput::Bytes(SLAB as u64)).sample_size(30);
+    group.sample_size(30);
     for (what, data, levels) in [("sources", &text, &[-3, 1, 2, 3][..]), ("noise", &noise, &[3])] {
+        group.throughput(Throughput::Bytes(data.len() as u64));
         for level in levels {
             group.bench_with_input(BenchmarkId::new(what, level), data, |bencher, data| {
                 bencher.iter(|| {
@@ -64,10 +65,11 @@ pub fn compressing(criterion: &mut Criterion) {
             });
             println!(
                 "{what} at level {level}: {:.1} % are left",
-                out.len() as f64 * 100.0 / SLAB as f64
+                out.len() as f64 * 100.0 / data.len() as f64
             );
         }
     }
+    group.throughput(Throughput::Bytes(text.len() as u64));
     let mut framed = Vec::new();
     compressor.compress(3, &text, &mut framed);
     let mut decompressor = Decompressor::new();

@@ -9,31 +9,22 @@ pub fn noise(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// A slab of sources: this package's own, over and over in another order, so that it compresses about as sources do.
+/// A slab of sources: this package's own, one after another, at most `length` bytes.
 pub fn sources(length: usize) -> Vec<u8> {
-    let files = [
-        include_str!("../../engine/src/words/error.rs"),
-        include_str!("../../engine/src/chunker.rs"),
-        include_str!("../../engine/src/compress.rs"),
-        include_str!("../../engine/src/index.rs"),
-        include_str!("../../engine/src/index/run.rs"),
-        include_str!("../../engine/FORMAT.md"),
-        include_str!("../../Cargo.lock"),
-    ];
-    let lines: Vec<&str> = files.iter().flat_map(|file| file.lines()).collect();
-    let mut bytes = Vec::with_capacity(length + 200);
-    let mut place = 0;
-    while bytes.len() < length {
-        // Stretches of ten lines from all over; a tenth of the lines are nobody else's.
-        place = (place * 31 + 17) % lines.len();
-        for line in &lines[place..(place + 10).min(lines.len())] {
-            bytes.extend_from_slice(line.as_bytes());
-            bytes.push(b'\n');
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path)
+            } else {
+                files.push(path)
+            }
         }
-        let hash = blake3::hash(&(bytes.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(hash.to_hex().as_bytes());
-        bytes.push(b'\n');
     }
+    files.sort();
+    let mut bytes: Vec<u8> = files.iter().flat_map(|path| std::fs::read(path).unwrap()).collect();
     bytes.truncate(length);
     bytes
 }
