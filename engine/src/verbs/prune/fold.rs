@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::PruneOptions;
 use super::publish::Barrier;
-use super::survey::Survey;
+use super::survey::{Survey, list_packs};
 use crate::format::end::{Outcome, end_name};
 use crate::format::envelope::Kind;
 use crate::format::generation::{CataloguePart, FoldedSession, ObjectReference, catalogue_name, level_name};
@@ -240,10 +240,12 @@ fn write_levels(
 ) -> Result<(Vec<ObjectReference>, HashSet<SessionId>, Vec<String>)> {
     // What is running stays in segments of its own; everything else that is known and not dead is written anew.
     let view = repository.load_view(Leave::Dead)?;
+    // Not what the survey listed: sessions that committed since then are folded too, and their packs are younger than that list.
+    let there = list_packs(repository)?;
     let stays = |pack: &PackName| {
         !dead.contains(pack)
             && (ended.contains(&pack.session) || !view.sessions.contains_key(&pack.session))
-            && survey.sizes.contains_key(pack)
+            && there.contains_key(pack)
     };
     let mut key_sessions = HashSet::new();
     let mut levels = Vec::new();
