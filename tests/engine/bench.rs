@@ -14,8 +14,9 @@ use engine::repository::{Credential, InitOptions, Repository, SnapshotFilter, St
 use engine::source::SourceOptions;
 use engine::store::{Location, Store, StoreOptions};
 use engine::verbs::backup::{BackupOptions, BackupReport, Input, OwnerNames, ParentChoice, backup};
+use engine::verbs::check::{CheckOptions, Finding, ReadData, check};
 use engine::verbs::prune::{PruneOptions, PruneReport, prune};
-use engine::words::{BlobKind, NoProgress, SessionId, Timestamp};
+use engine::words::{BlobKind, NoProgress, Result, SessionId, Timestamp};
 
 /// Every test has stores of its own.
 static STORES: AtomicU64 = AtomicU64::new(0);
@@ -165,35 +166,96 @@ impl Bench {
         self.open().snapshots(&SnapshotFilter::default()).unwrap()
     }
 
-    /// Reads a whole snapshot out of the repository: path to content; folders and links have none.
-    pub fn contents(&self, snapshot: SessionId) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
-        let repository = self.open();
-        let found = repository
-            .find_snapshot(&snapshot.to_string(), &SnapshotFilter::default())
+    /// A copy of the repository as it is now, in a store of its own.
+    pub fn copied(&self) -> Self {
+        let name = format!("memory:test-{}", STORES.fetch_add(1, Ordering::Relaxed));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
             .unwrap();
-        let mut contents = BTreeMap::new();
-        for entry in TreeReader::new(&repository, found.record.unwrap().root.0) {
-            let entry = entry.unwrap();
-            let mut held = None;
-            if let EntryKind::File { size, content, .. } = &entry.kind {
-                let bytes = file(&repository, content, *size);
-                assert_eq!(bytes.len() as u64, *size, "{}", String::from_utf8_lossy(&entry.path));
-                held = Some(bytes);
-            }
-            contents.insert(entry.path.clone(), held);
+        let Credential::Key(key) = &self.key else {
+            unreachable!()
+        };
+        let copy = Self {
+            runtime,
+            location: Location::parse(&name).unwrap(),
+            key: Credential::Key(key.clone()),
+            folder: tempfile::tempdir().unwrap(),
+            cache: tempfile::tempdir().unwrap(),
+        };
+        let (from, to) = (self.store(), copy.store());
+        for object in from.list("").unwrap() {
+            to.put(&object.name, from.get(&object.name).unwrap()).unwrap();
         }
-        contents
+        copy
+    }
+
+    /// The repository through a spoiled store, without a cache.
+    pub fn open_through(&self, store: Store) -> Result<Repository> {
+        Repository::open(store, &self.key, None, Access::Write)
+    }
+
+    /// Everything that a full check finds.
+    pub fn findings(&self) -> Vec<Finding> {
+        check(&self.open(), &everything(), &NoProgress).unwrap().findings
+    }
+
+    /// Reads a whole snapshot out of the repository: path to content; folders and links have none.
+    pub fn contents(&self, snapshot: SessionId) -> Contents {
+        contents(&self.open(), snapshot).unwrap()
     }
 
     /// What is in the folder now.
-    pub fn expected(&self) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
-        let mut contents = BTreeMap::from([(Vec::new(), None)]);
-        collect(self.folder.path(), &mut Vec::new(), &mut contents);
-        contents
+    pub fn expected(&self) -> Contents {
+        expected(self.folder.path())
     }
 }
 
-fn collect(folder: &Path, path: &mut Vec<u8>, contents: &mut BTreeMap<Vec<u8>, Option<Vec<u8>>>) {
+/// Path to content; folders and links have none.
+pub type Contents = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// A check that reads all there is.
+pub fn everything() -> CheckOptions {
+    CheckOptions {
+        read_data: ReadData::All,
+        workers: 1,
+        seed: 0,
+    }
+}
+
+/// Reads a whole snapshot.
+pub fn contents(repository: &Repository, snapshot: SessionId) -> Result<Contents> {
+    let found = repository.find_snapshot(&snapshot.to_string(), &SnapshotFilter::default())?;
+    let mut contents = BTreeMap::new();
+    for entry in TreeReader::new(repository, found.record.unwrap().root.0) {
+        let entry = entry?;
+        let content = match &entry.kind {
+            EntryKind::File { size, content, .. } => {
+                let bytes = file(repository, content, *size)?;
+                assert_eq!(bytes.len() as u64, *size, "{}", String::from_utf8_lossy(&entry.path));
+                Some(bytes)
+            }
+            EntryKind::Folder
+            | EntryKind::Symlink { .. }
+            | EntryKind::Fifo
+            | EntryKind::Socket
+            | EntryKind::CharacterDevice { .. }
+            | EntryKind::BlockDevice { .. } => None,
+        };
+        contents.insert(entry.path.clone(), content);
+    }
+    Ok(contents)
+}
+
+/// What is in a folder now.
+pub fn expected(folder: &Path) -> Contents {
+    let mut contents = BTreeMap::from([(Vec::new(), None)]);
+    collect(folder, &mut Vec::new(), &mut contents);
+    contents
+}
+
+fn collect(folder: &Path, path: &mut Vec<u8>, contents: &mut Contents) {
     use std::os::unix::ffi::OsStrExt;
     for entry in std::fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
@@ -215,37 +277,37 @@ fn collect(folder: &Path, path: &mut Vec<u8>, contents: &mut BTreeMap<Vec<u8>, O
     }
 }
 
-fn file(repository: &Repository, content: &Content, size: u64) -> Vec<u8> {
+fn file(repository: &Repository, content: &Content, size: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
     match content {
-        Content::Empty => vec![0; size as usize],
+        Content::Empty => bytes.resize(size as usize, 0),
         Content::Slab { blob, offset, check } => {
-            let slab = repository.blob(BlobKind::Data, blob).unwrap();
-            let bytes = slab[*offset as usize..][..size as usize].to_vec();
-            assert_eq!(repository.file_check(&bytes).unwrap(), *check);
-            bytes
+            let slab = repository.blob(BlobKind::Data, blob)?;
+            bytes.extend_from_slice(&slab[*offset as usize..][..size as usize]);
+            assert_eq!(repository.file_check(&bytes)?, *check);
         }
-        Content::Chunks(extents) => extents
-            .iter()
-            .flat_map(|extent| extent_bytes(repository, extent))
-            .collect(),
+        Content::Chunks(extents) => {
+            for extent in extents {
+                bytes.extend(extent_bytes(repository, extent)?);
+            }
+        }
         Content::List { blob } => {
-            let list = List::parse(&repository.load(blob).unwrap()).unwrap();
-            assert!(!list.table().is_empty());
-            let reader = engine::format::tree::ListReader::new(repository, *blob, size);
-            reader
-                .flat_map(|extent| extent_bytes(repository, &extent.unwrap().1))
-                .collect()
+            assert!(!List::parse(&repository.load(blob)?).unwrap().table().is_empty());
+            for extent in engine::format::tree::ListReader::new(repository, *blob, size) {
+                bytes.extend(extent_bytes(repository, &extent?.1)?);
+            }
         }
     }
+    Ok(bytes)
 }
 
-fn extent_bytes(repository: &Repository, extent: &Extent) -> Vec<u8> {
+fn extent_bytes(repository: &Repository, extent: &Extent) -> Result<Vec<u8>> {
     match extent {
-        Extent::Hole { length } => vec![0; *length as usize],
+        Extent::Hole { length } => Ok(vec![0; *length as usize]),
         Extent::Chunk { blob, length } => {
-            let bytes = repository.blob(BlobKind::Data, blob).unwrap();
+            let bytes = repository.blob(BlobKind::Data, blob)?;
             assert_eq!(bytes.len(), *length as usize);
-            bytes.to_vec()
+            Ok(bytes.to_vec())
         }
     }
 }

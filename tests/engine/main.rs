@@ -6,3 +6,11 @@
 mod bench;
 /// Backup, unchanged backup, change, forget, prune: everything that is kept can be read byte for byte.
 mod cycle;
+/// Power that goes, replies that are lost, and sessions that are ended by others: the next process goes on.
+mod interrupted;
+/// What a writer's key cannot do.
+mod writer_only;
+/// Every byte and every object damaged in turn: it is said, and wrong data never comes back.
+mod damage;
+/// Backups, prunes and readers at once.
+mod concurrent;
