@@ -13,7 +13,7 @@ mod device;
 pub(in crate::verbs) mod extents;
 mod job;
 mod link;
-mod pipeline;
+pub(in crate::verbs) mod pipeline;
 mod plan;
 mod select;
 mod surplus;
@@ -31,6 +31,7 @@ use crate::target::{Device, Loss, Overwrite, OwnerMap, Target, TargetOptions};
 use crate::words::{BlobId, Error, Progress, Result};
 
 pub use select::Selection;
+pub(in crate::verbs) use work::threads;
 
 /// What to restore, where, and how.
 #[derive(Clone, Default)]

@@ -79,10 +79,10 @@ fn is_far(repository: &Repository) -> bool {
 }
 
 /// How many threads fetch and write. Where requests take long, most of them wait.
-pub(super) fn threads(repository: &Repository) -> usize {
+pub(in crate::verbs) fn threads(repository: &Repository) -> usize {
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
     if is_far(repository) {
-        (4 * processors).clamp(12, 24)
+        (4 * processors).clamp(8, 16)
     } else {
         processors.min(16)
     }
