@@ -41,9 +41,9 @@ fn change(folder: &Path, writer: u64, round: u64) {
     for number in 0..12 {
         let name = folder.join(format!("{number}"));
         let seed = (round * 7 + number * (writer + 1)) % 23;
-        if (round + number) % 3 == 0 {
+        if (round + number).is_multiple_of(3) {
             std::fs::write(name, noise(seed, 2000 + seed as usize * 9000)).unwrap();
-        } else if (round + number) % 11 == 0 {
+        } else if (round + number).is_multiple_of(11) {
             let _ = std::fs::remove_file(name);
         }
     }

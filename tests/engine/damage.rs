@@ -161,7 +161,7 @@ fn a_flipped_bit_is_said_or_harms_nothing() {
     for (name, object) in &victim.objects {
         let length = object.len();
         // The ends, where headers and footers are, are looked at more closely than what is between them.
-        let near = |at: usize| (at < 48 || length - at <= 48) && at % 3 == 0;
+        let near = |at: usize| (at < 48 || length - at <= 48) && at.is_multiple_of(3);
         let stride = if every_byte { 1 } else { (length / 24).max(11) | 1 };
         for at in (0..length).filter(|at| every_byte || near(*at) || at % stride == 0) {
             let mut bytes = object.to_vec();

@@ -48,6 +48,9 @@ pub struct Folded {
     pub references: Option<Bytes>,
 }
 
+/// How often a view is read again when maintenance is faster.
+const VIEW_ATTEMPTS: usize = 8;
+
 /// Which packs the index leaves out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leave {
@@ -151,7 +154,10 @@ impl Repository {
     /// # Errors
     /// What the store says; [`Error::Damaged`].
     pub fn newest_generation(&self, known: u64) -> Result<(Generation, [u8; 32])> {
-        let number = self.newest_generation_number(known)?;
+        self.generation(self.newest_generation_number(known)?)
+    }
+
+    fn generation(&self, number: u64) -> Result<(Generation, [u8; 32])> {
         if number == 0 {
             return Ok((Generation::default(), [0; 32]));
         }
@@ -204,7 +210,19 @@ impl Repository {
 
     /// [`Repository::load_view`] as the session `own` needs it: without itself.
     pub(crate) fn load_view_beside(&self, leave: Leave, own: Option<SessionId>) -> Result<View> {
-        let (generation, generation_hash) = self.newest_generation(0)?;
+        for _ in 0..VIEW_ATTEMPTS {
+            let newest = self.newest_generation_number(0)?;
+            match self.load_view_once(newest, leave, own) {
+                // Maintenance deletes what a newer generation has replaced: then that one is read.
+                Err(Error::Missing { .. }) if self.newest_generation_number(newest)? > newest => {}
+                other => return other,
+            }
+        }
+        self.load_view_once(self.newest_generation_number(0)?, leave, own)
+    }
+
+    fn load_view_once(&self, newest: u64, leave: Leave, own: Option<SessionId>) -> Result<View> {
+        let (generation, generation_hash) = self.generation(newest)?;
         let folded = self.load_catalogue(&generation.catalogue)?;
         let mut sessions = self.list_sessions()?;
         sessions.retain(|session, state| {

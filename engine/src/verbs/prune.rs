@@ -94,9 +94,17 @@ pub fn prune(repository: &Repository, options: &PruneOptions, progress: &dyn Pro
         ));
     }
     for _ in 0..ATTEMPTS {
-        match attempt(repository, options, progress)? {
-            Some(report) => return Ok(report),
-            None => progress.note("Another prune published first; starting again from what it left"),
+        let before = repository.newest_generation(0)?.0.number;
+        match attempt(repository, options, progress) {
+            Ok(Some(report)) => return Ok(report),
+            Ok(None) => progress.note("Another prune published first; starting again from what it left"),
+            // What it has replaced it deletes: something that was listed a moment ago may be gone.
+            Err(error @ Error::Missing { .. }) => {
+                if repository.newest_generation(0)?.0.number == before {
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(error),
         }
         if progress.interrupted() {
             return Err(Error::Interrupted);

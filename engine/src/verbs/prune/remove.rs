@@ -3,7 +3,7 @@
 use super::publish::Published;
 use super::survey::list_packs;
 use crate::repository::Repository;
-use crate::words::{ObjectName, Progress, Result, SessionId};
+use crate::words::{Error, ObjectName, Progress, Result, SessionId};
 
 /// Packs that are deleted by one request where the store can.
 const AT_ONCE: usize = 500;
@@ -61,7 +61,12 @@ fn remove_sessions(repository: &Repository, sessions: &[SessionId]) -> Result<()
         let session = of(&name, "s/");
         let fenced = match session {
             Some(session) => {
-                let object = store.get(&name)?;
+                let object = match store.get(&name) {
+                    Ok(object) => object,
+                    // Another prune has removed it.
+                    Err(Error::Missing { .. }) => continue,
+                    Err(error) => return Err(error),
+                };
                 repository.parse_end(session, &object)?.outcome == crate::format::end::Outcome::Fenced
             }
             None => true,
