@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod dump;
 mod forget;
 mod init;
 mod key;
@@ -30,6 +31,8 @@ pub enum RepoCommand {
     Ls(ls::Ls),
     /// Print a snapshot's record, or the repository's config
     Cat(ls::Cat),
+    /// Print a file of a snapshot, or a folder as a tar archive
+    Dump(dump::Dump),
     /// Show what differs between two snapshots
     Diff(ls::Diff),
     /// Say how much there is, and what each snapshot alone holds
@@ -58,6 +61,7 @@ pub fn run(session: &Session, command: RepoCommand) -> Result<u8> {
         RepoCommand::Snapshots(command) => command.run(session),
         RepoCommand::Ls(command) => command.run(session),
         RepoCommand::Cat(command) => command.run(session),
+        RepoCommand::Dump(command) => command.run(session),
         RepoCommand::Diff(command) => command.run(session),
         RepoCommand::Stats(command) => command.run(session),
         RepoCommand::Tag(command) => command.run(session),
