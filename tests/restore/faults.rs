@@ -6,10 +6,11 @@ use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use engine::format::tree::Node;
 use engine::store::Location;
 use engine::target::Overwrite;
 use engine::verbs::restore::RestoreOptions;
-use engine::words::Error;
+use engine::words::{BlobKind, Error};
 
 use crate::bench::{Bench, noise};
 use crate::likeness::{difference, likeness};
@@ -121,6 +122,78 @@ fn a_damaged_pack_hurts_only_the_files_that_are_in_it() {
     hurt(Some(good[..good.len() / 2].to_vec()));
     hurt(Some(Vec::new()));
     hurt(None);
+}
+
+#[test]
+fn a_damaged_leaf_of_the_tree_costs_the_entries_in_it_and_deletes_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let bench = Bench::at(Location::local(place.path().join("repository")).unwrap());
+    for number in 0..9000 {
+        bench.write(&format!("{}/{number}", number % 3), noise(number, 10));
+    }
+    let root = bench.backup().root.unwrap();
+    let repository = bench.open();
+    let Node::Parent(parent) = Node::load(&repository, &root).unwrap() else {
+        panic!("the tree is too small")
+    };
+    let leaves = parent.children.len();
+    assert!(parent.height == 1 && leaves > 4, "{leaves}");
+    let target = place.path().join("target");
+    run(&bench, &to(&target));
+    let whole = likeness(&target);
+    fs::write(target.join("extra"), "x").unwrap();
+    for hurt in [vec![1], vec![2, 3], vec![leaves - 1], vec![0]] {
+        let mut packs = Vec::new();
+        for leaf in &hurt {
+            let blob = repository
+                .locate(BlobKind::Tree, &parent.children[*leaf].id)
+                .unwrap()
+                .unwrap();
+            let path = place.path().join("repository").join(blob.pack.object());
+            let good = fs::read(&path).unwrap();
+            let mut bad = good.clone();
+            bad[blob.offset as usize + 50] ^= 1;
+            fs::write(&path, bad).unwrap();
+            packs.push((path, good));
+        }
+        let lost: u64 = hurt.iter().map(|leaf| parent.children[*leaf].entries).sum();
+        let fresh = place.path().join("fresh");
+        let report = try_restore(
+            &bench,
+            &RestoreOptions {
+                verify: true,
+                ..to(&fresh)
+            },
+        )
+        .unwrap();
+        assert_eq!((report.failed, report.failures.len()), (lost, hurt.len()), "{report:?}");
+        for (leaf, (_, why)) in hurt.iter().zip(&report.failures) {
+            let entries = parent.children[*leaf].entries;
+            assert!(
+                why.starts_with(&format!("{entries} entries from here on are lost: ")),
+                "{why}"
+            );
+        }
+        let restored = likeness(&fresh);
+        // A folder whose own entry is lost is made all the same for what is in it.
+        assert!(restored.len() as u64 >= whole.len() as u64 - lost && restored.len() < whole.len());
+        fs::remove_dir_all(&fresh).unwrap();
+        let report = try_restore(
+            &bench,
+            &RestoreOptions {
+                delete: true,
+                ..to(&target)
+            },
+        )
+        .unwrap();
+        assert_eq!((report.deleted, report.failed), (0, lost), "{report:?}");
+        for (path, good) in packs.into_iter().rev() {
+            fs::write(path, good).unwrap();
+        }
+    }
+    fs::remove_dir_all(&target).unwrap();
+    run(&bench, &to(&target));
+    assert_eq!(difference(bench.folder.path(), &target), None);
 }
 
 /// A small file system of its own, as only root can make one.

@@ -158,7 +158,8 @@ fn extra_files_are_removed_only_when_asked_for_and_only_where_something_is_resto
             }
         )
         .deleted,
-        3
+        5,
+        "three files and the two folders of one of them"
     );
     assert!(place.path().join("b/extra.txt").exists() && place.path().join("extra").exists());
     assert!(!place.path().join("a/extra").exists() && place.path().join("a/kept").exists());
@@ -184,8 +185,17 @@ fn extra_files_are_removed_only_when_asked_for_and_only_where_something_is_resto
         })),
         ..to(place.path())
     };
-    assert_eq!(run(&bench, &plan).deleted, 5);
-    let expected = ["a/extra", "a/first", "a/zzz", "c.extra", "extra"].map(String::from);
+    assert_eq!(run(&bench, &plan).deleted, 7);
+    let expected = [
+        "a/extra",
+        "a/extra/deep",
+        "a/extra/deep/file",
+        "a/first",
+        "a/zzz",
+        "c.extra",
+        "extra",
+    ]
+    .map(String::from);
     assert_eq!(*told.lock().unwrap(), BTreeSet::from(expected));
     assert!(place.path().join("extra").exists(), "a dry run removes nothing");
     assert_eq!(
@@ -198,7 +208,7 @@ fn extra_files_are_removed_only_when_asked_for_and_only_where_something_is_resto
             }
         )
         .deleted,
-        5
+        7
     );
     assert!(place.path().join("b/extra.txt").exists() && place.path().join("c.txt").exists());
     run(
@@ -261,4 +271,62 @@ fn what_was_changed_after_the_restore_is_found_when_it_is_read_back() {
         },
     );
     assert_eq!((report.verified, report.replaced), (2, 1), "{report:?}");
+}
+
+#[test]
+fn what_the_backup_could_not_read_is_not_deleted() {
+    if is_root() {
+        return super::as_ordinary_user("in_place::what_the_backup_could_not_read_is_not_deleted");
+    }
+    let bench = Bench::new();
+    bench.write("a/readable", "x");
+    bench.write("b/locked/inside", "x");
+    bench.write("b/other", "x");
+    let lock = |mode| fs::set_permissions(bench.path("b/locked"), fs::Permissions::from_mode(mode)).unwrap();
+    lock(0);
+    let report = bench.backup();
+    lock(0o700);
+    assert_eq!(report.counts.errors, 1, "{:?}", report.errors);
+    bench.write("extra/file", "x");
+    // In place: the very folder that was backed up.
+    let report = run(
+        &bench,
+        &RestoreOptions {
+            delete: true,
+            ..to(bench.folder.path())
+        },
+    );
+    assert_eq!(report.deleted, 1, "{report:?}");
+    lock(0o700);
+    assert!(bench.path("b/locked/inside").exists() && !bench.path("extra").exists());
+}
+
+#[test]
+fn what_is_left_out_stays_in_folders_that_are_removed() {
+    let bench = Bench::new();
+    bench.write("kept", "x");
+    bench.backup();
+    let place = tempfile::tempdir().unwrap();
+    for path in ["gone/a.tmp", "gone/b", "gone/deep/c", "gone/deep/d.tmp", "whole/e"] {
+        fs::create_dir_all(place.path().join(path).parent().unwrap()).unwrap();
+        fs::write(place.path().join(path), "x").unwrap();
+    }
+    let selection = Selection {
+        excludes: vec![Pattern::new("*.tmp")],
+        ..Selection::default()
+    };
+    let report = run(
+        &bench,
+        &RestoreOptions {
+            delete: true,
+            selection,
+            ..to(place.path())
+        },
+    );
+    assert_eq!(report.deleted, 4, "b, c, e and the folder it was in");
+    let left: Vec<_> = crate::likeness::likeness(place.path()).into_keys().skip(1).collect();
+    assert_eq!(
+        left,
+        ["gone", "gone/a.tmp", "gone/deep", "gone/deep/d.tmp", "kept"].map(std::path::PathBuf::from)
+    );
 }

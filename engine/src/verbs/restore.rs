@@ -5,7 +5,7 @@
 //! there, folders when everything in them is. Memory depends on the size of windows and the number of threads, never on the size of the snapshot
 //! (hard-linked files aside: one path each, until all their names have been met).
 //!
-//! In reading order: [`walk`] decides about every entry, with [`select`] and [`link`]; [`plan`] (pure) makes ranges of packs out of a window; [`pipeline`] runs
+//! In reading order: [`walk`] decides about every entry, with [`select`], [`link`] and [`salvage`]; [`plan`] (pure) makes ranges of packs out of a window; [`pipeline`] runs
 //! [`job`]s, which [`work`] and [`compare`] do; [`device`] and [`verify`] are the two other ways through a tree; [`tally`] counts.
 
 mod compare;
@@ -16,6 +16,7 @@ mod link;
 pub(in crate::verbs) mod pipeline;
 mod plan;
 mod select;
+mod salvage;
 mod surplus;
 mod tally;
 mod verify;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 
 use crate::repository::{Repository, StoredSnapshot};
 use crate::target::{Device, Loss, Overwrite, OwnerMap, Target, TargetOptions};
-use crate::words::{BlobId, Error, Progress, Result};
+use crate::words::{Error, Progress, Result};
 
 pub use select::Selection;
 pub(in crate::verbs) use work::threads;
@@ -45,7 +46,8 @@ pub struct RestoreOptions {
     /// Change large files themselves instead of writing them anew beside the old: needs no space for a second copy and writes less, but a file is
     /// neither old nor new while that goes on.
     pub in_place: bool,
-    /// In the folders that are restored, remove what the snapshot does not have (and the selection does not leave out).
+    /// In the folders that are restored, remove what the snapshot does not have. What the selection leaves out stays, and so does what the
+    /// backup could not read.
     pub delete: bool,
     /// Leave runs of zeros out of files, so that they take no space. Holes that were holes in the source are holes in any case.
     pub sparse: bool,
@@ -131,7 +133,7 @@ pub struct RestoreReport {
     pub unchanged: u64,
     /// Items that were left alone, as the overwrite mode says.
     pub kept: u64,
-    /// Things removed because the snapshot does not have them; a folder with all that was in it counts each.
+    /// Things removed because the snapshot does not have them; a folder with all that was in it counts once, unless something in it stays.
     pub deleted: u64,
     /// Bytes of the files written, holes included.
     pub bytes: u64,
@@ -175,25 +177,23 @@ pub fn restore(
         let counts = &record.counts;
         progress.expect(counts.files + counts.folders + counts.others, counts.bytes);
     }
-    restore_tree(repository, record.root.0, options, progress)
-}
-
-/// Restores a tree by its root.
-///
-/// # Errors
-/// As [`restore`].
-pub fn restore_tree(
-    repository: &Repository,
-    root: BlobId,
-    options: &RestoreOptions,
-    progress: &dyn Progress,
-) -> Result<RestoreReport> {
+    let mut chosen = options.selection.filter()?;
+    if options.delete {
+        // Only what was there and was not backed up is surplus, not what could not be.
+        if record.incomplete {
+            let id = snapshot.id.short();
+            return Err(Error::Invalid(format!(
+                "Snapshot {id} is of an interrupted backup and does not say what was not there, so nothing can be deleted by it"
+            )));
+        }
+        chosen.spared = record.errors.iter().map(|(path, _)| path.clone()).collect();
+    }
+    let root = record.root.0;
     let tally = tally::Tally::new(progress, options.observe.as_deref());
     if Device::is_at(&options.target) {
         device::run(repository, root, options, &tally)?;
         return Ok(tally.report());
     }
-    let filter = options.selection.filter()?;
     let losses = {
         let target_options = TargetOptions {
             owners: options.owners.clone(),
@@ -201,7 +201,7 @@ pub fn restore_tree(
         };
         let (target, folder) = Target::open(&options.target, target_options)?;
         progress.stage("Restoring");
-        let done = work::run(repository, root, options, &filter, &tally, Arc::clone(&folder));
+        let done = work::run(repository, root, options, &chosen, &tally, Arc::clone(&folder));
         // The last holder: the folder itself is dressed now.
         drop(folder);
         for (path, failure) in target.take_unfinished() {
@@ -215,7 +215,7 @@ pub fn restore_tree(
     };
     if options.verify && !options.dry_run {
         progress.stage("Verifying");
-        verify::run(repository, root, options, &filter, &tally)?;
+        verify::run(repository, root, options, &chosen, &tally)?;
     }
     Ok(RestoreReport {
         losses,

@@ -248,7 +248,7 @@ mod tests {
             "311 path=ppp",
             "21 mtime=5.000000007\n",
             "15 uid=3000000\n",
-            "24 SCHILY.xattr.user.x=\0\n\n",
+            "26 SCHILY.xattr.user.x=\0\n\n",
         ] {
             assert!(pax.contains(record), "{record} {pax:?}");
         }

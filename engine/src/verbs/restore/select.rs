@@ -1,5 +1,6 @@
 //! Which part of a snapshot is restored. Pure.
 
+use crate::format::tree::path::is_within;
 use crate::source::{Excludes, Filter, Pattern};
 use crate::target::name::check_path;
 use crate::words::{Error, Result};
@@ -49,7 +50,9 @@ impl Selection {
         };
         Ok(Chosen {
             within: self.within.clone(),
+            has_patterns: !(self.includes.is_empty() && self.excludes.is_empty()),
             filter: Filter::new(excludes)?,
+            spared: Vec::new(),
         })
     }
 }
@@ -57,7 +60,10 @@ impl Selection {
 /// A selection, ready to be asked.
 pub(super) struct Chosen {
     pub(super) within: Vec<u8>,
+    has_patterns: bool,
     filter: Filter,
+    /// Paths that the backup could not read: that the snapshot does not have them means nothing.
+    pub(super) spared: Vec<Vec<u8>>,
 }
 
 /// What a selection says of one entry.
@@ -81,6 +87,16 @@ impl Chosen {
             return Verdict::Chosen;
         }
         if is_folder { Verdict::Passed } else { Verdict::LeftOut }
+    }
+
+    /// Whether what the backup could not read is at the path, or the path inside of it.
+    pub(super) fn spares(&self, path: &[u8]) -> bool {
+        self.spared.iter().any(|spared| is_within(path, spared))
+    }
+
+    /// Whether nothing in the folder can be left out or spared.
+    pub(super) fn takes_all_below(&self, path: &[u8]) -> bool {
+        !self.has_patterns && !self.spared.iter().any(|spared| is_within(spared, path))
     }
 
     /// Whether the folder that the target stands for is chosen itself.

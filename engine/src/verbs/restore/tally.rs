@@ -59,8 +59,13 @@ impl<'a> Tally<'a> {
 
     /// Counts and lists one item that could not be restored.
     pub(super) fn fail(&self, path: impl FnOnce() -> Vec<u8>, why: impl std::fmt::Display) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
-        self.progress.done(1, 0);
+        self.fail_many(1, path, why);
+    }
+
+    /// Counts several items that could not be restored, and lists them as one.
+    pub(super) fn fail_many(&self, items: u64, path: impl FnOnce() -> Vec<u8>, why: impl std::fmt::Display) {
+        self.failed.fetch_add(items, Ordering::Relaxed);
+        self.progress.done(items, 0);
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() < FAILURES_LISTED {
             let (path, why) = (path(), why.to_string());

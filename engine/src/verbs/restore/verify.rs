@@ -9,9 +9,10 @@ use rustix::fs::OFlags;
 use super::RestoreOptions;
 use super::compare::{is_zero, read_full};
 use super::pipeline::JobQueue;
+use super::salvage::{Found, Salvage};
 use super::select::{Chosen, Verdict};
 use super::tally::Tally;
-use crate::format::tree::{Content, Entry, EntryKind, Extent, ListReader, TreeReader};
+use crate::format::tree::{Content, Entry, EntryKind, Extent, ListReader};
 use crate::repository::Repository;
 use crate::target::file::open_existing;
 use crate::target::name::{is_inside, split_path};
@@ -29,6 +30,9 @@ struct Check {
     size: u64,
     content: Content,
 }
+
+/// A folder on the way: its path in the snapshot, the folder if it is there, and whether it is chosen.
+type Level = (Vec<u8>, Option<Arc<Folder>>, bool);
 
 /// Compares the chosen part of the tree with what is in the target.
 pub(super) fn run(
@@ -66,12 +70,12 @@ struct Verify<'a> {
 
 impl Verify<'_> {
     fn walk(&self, tree: BlobId, chosen: &Chosen, root: Arc<Folder>, queue: &JobQueue<Vec<Check>>) -> Result<()> {
-        let mut reader = TreeReader::new(self.repository, tree).subtree(&chosen.within)?;
-        // Folders on the way, each with its path in the snapshot, and whether it is chosen. A folder that is not there has none.
-        let mut levels: Vec<(Vec<u8>, Option<Arc<Folder>>, bool)> =
-            vec![(chosen.within.clone(), Some(root), chosen.takes_root())];
+        let mut entries = Salvage::new(self.repository, self.repository, tree, &chosen.within)?;
+        let mut levels: Vec<Level> = vec![(chosen.within.clone(), Some(root), chosen.takes_root())];
         let mut lot = Vec::new();
-        while let Some(entry) = reader.next_entry()? {
+        while let Some(found) = entries.next()? {
+            // What is lost was listed when it was not restored.
+            let Found::Entry(entry) = found else { continue };
             if self.tally.is_stopped() {
                 return Ok(());
             }
@@ -79,28 +83,23 @@ impl Verify<'_> {
             if entry.path == chosen.within && is_folder {
                 continue;
             }
-            let Some((_, name)) = split_path(&entry.path) else {
+            let Some((parent, name)) = split_path(&entry.path) else {
                 continue;
             };
-            while levels.len() > 1 && levels.last().is_some_and(|(path, ..)| !is_inside(&entry.path, path)) {
-                levels.pop();
-            }
+            reach(&mut levels, parent);
             let Some((_, folder, above)) = levels.last() else {
                 continue;
             };
             let verdict = chosen.ask(&entry.path, is_folder, *above);
             if is_folder {
-                let below = folder.as_ref().and_then(|folder| {
-                    let existing = folder.existing(name).ok()??;
-                    folder.enter(name, &existing, None).ok()
-                });
+                let below = enter(folder.as_ref(), name);
                 if verdict == Verdict::Chosen && below.is_none() {
                     self.tally.fail(|| entry.path.clone(), "It is not there when read back");
                 }
                 let path = entry.path.clone();
                 if verdict == Verdict::LeftOut {
                     let after = [&path[..], &[1]].concat();
-                    reader.seek(&after)?;
+                    entries.seek(&after);
                 } else {
                     levels.push((path, below, verdict == Verdict::Chosen));
                 }
@@ -238,4 +237,33 @@ impl Verify<'_> {
             }
         }
     }
+}
+
+/// Leaves folders until the innermost is `parent`, or enters those on the way to it whose own entries are lost.
+fn reach(levels: &mut Vec<Level>, parent: &[u8]) {
+    while levels.len() > 1
+        && levels
+            .last()
+            .is_some_and(|(path, ..)| path != parent && !is_inside(parent, path))
+    {
+        levels.pop();
+    }
+    while let Some((path, folder, chosen)) = levels.last()
+        && path.len() < parent.len()
+    {
+        let start = if path.is_empty() { 0 } else { path.len() + 1 };
+        let rest = parent.get(start..).unwrap_or_default();
+        let name = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
+        let level = (
+            parent[..start + name.len()].to_vec(),
+            enter(folder.as_ref(), name),
+            *chosen,
+        );
+        levels.push(level);
+    }
+}
+
+fn enter(folder: Option<&Arc<Folder>>, name: &[u8]) -> Option<Arc<Folder>> {
+    let existing = folder?.existing(name).ok()??;
+    folder?.enter(name, &existing, None).ok()
 }

@@ -1,40 +1,63 @@
 //! One pass through the tree: decides about every entry, makes the folders, and fills windows with everything else.
 //!
-//! What is done with everything but folders is in [`items`].
+//! What is done with everything but folders is in [`items`], what is removed in [`removal`].
 //!
 //! What must hold: an entry is reached only through the folder that this pass opened for it. A folder in which nothing is chosen is not made; one that
 //! could not be made takes what is in it along, and each is counted.
 
 mod items;
+mod removal;
 
 use std::sync::Arc;
 
 use super::StepKind;
 use super::link::Links;
+use super::salvage::{Found, Salvage};
 use super::select::{Chosen, Verdict};
 use super::surplus::Surplus;
 use super::window::Window;
-use super::work::Work;
-use crate::format::tree::{Entry, EntryKind, Metadata, TreeReader};
+use super::work::{Work, is_far};
+use crate::format::tree::{Entry, EntryKind, Metadata, ReadAhead, TreeSource};
 use crate::target::decide::decide;
 use crate::target::name::{check_path, is_inside, split_path};
-use crate::target::{Action, Existing, ExistingKind, Failure, Folder, LossKind, Overwrite};
+use crate::target::{Action, Existing, Failure, Folder, LossKind, Overwrite};
 use crate::words::{BlobId, Error, Result};
+
+/// Where requests take long: how many threads load the tree ahead, and how many of its blobs.
+const TREE_THREADS: usize = 4;
+const TREE_BLOBS_AHEAD: usize = 48;
 
 /// Walks through the tree and hands everything over. Ends early when everything is stopped.
 pub(super) fn walk(work: &Work<'_>, tree: BlobId, chosen: &Chosen) -> Result<()> {
-    let mut reader = TreeReader::new(work.repository, tree).subtree(&chosen.within)?;
+    if !is_far(work.repository) {
+        return walk_through(work, work.repository, tree, chosen);
+    }
+    std::thread::scope(|scope| {
+        let source = ReadAhead::new(scope, work.repository, TREE_THREADS, TREE_BLOBS_AHEAD);
+        walk_through(work, Arc::new(source), tree, chosen)
+    })
+}
+
+fn walk_through(work: &Work<'_>, source: impl TreeSource + Clone, tree: BlobId, chosen: &Chosen) -> Result<()> {
     let mut walk = Walk::new(work, chosen)?;
+    let mut entries = Salvage::new(work.repository, source, tree, &chosen.within)?;
     let mut met = false;
     loop {
         if work.tally.is_stopped() {
             return Ok(());
         }
-        let next = match reader.next_entry() {
-            Ok(Some(entry)) => walk.take(entry)?,
+        let next = match entries.next() {
+            Ok(Some(Found::Entry(entry))) => walk.take(entry)?,
+            Ok(Some(Found::Lost { path, why, entries })) => {
+                // What is not on the list any more may be what would be removed.
+                walk.removes = false;
+                work.tally.fail_many(entries, || path, why);
+                Next::Entry
+            }
             Ok(None) => break,
             Err(error) => {
                 // What was found before is restored all the same.
+                walk.removes = false;
                 walk.finish();
                 return Err(error);
             }
@@ -43,7 +66,7 @@ pub(super) fn walk(work: &Work<'_>, tree: BlobId, chosen: &Chosen) -> Result<()>
         if let Next::After(mut path) = next {
             // The first path that can follow all that is inside.
             path.push(1);
-            reader.seek(&path)?;
+            entries.seek(&path);
         }
     }
     walk.finish();
@@ -72,6 +95,8 @@ struct Walk<'w, 'a> {
     path: Vec<u8>,
     links: Links,
     window: Window,
+    /// What the snapshot does not have is removed.
+    removes: bool,
 }
 
 struct Level {
@@ -107,6 +132,7 @@ impl<'w, 'a> Walk<'w, 'a> {
             chosen,
             levels: vec![root],
             path: Vec::new(),
+            removes: work.options.delete,
             links: Links::default(),
             window: Window::default(),
         })
@@ -250,61 +276,6 @@ impl<'w, 'a> Walk<'w, 'a> {
             self.remove_surplus(&mut level, None);
         }
         self.path.truncate(self.levels.last().map_or(0, |level| level.length));
-    }
-
-    /// What is in a folder that was there, if the rest of it is to be removed.
-    fn surplus_of(&self, state: &LevelState, path: &[u8]) -> Option<Surplus> {
-        match state {
-            LevelState::Open(folder) if self.work.options.delete && !folder.is_fresh() => match Surplus::of(folder) {
-                Ok(surplus) => Some(surplus),
-                Err(failure) => {
-                    self.work.tally.fail(|| path.to_vec(), failure);
-                    None
-                }
-            },
-            LevelState::Open(_) | LevelState::Waiting(_) | LevelState::Lost => None,
-        }
-    }
-
-    /// The snapshot has this name in the innermost folder, so that what sorts before it and has not been seen is surplus.
-    fn see(&mut self, name: &[u8]) {
-        if !self.work.options.delete {
-            return;
-        }
-        if let Some(mut level) = self.levels.pop() {
-            self.remove_surplus(&mut level, Some(name));
-            self.levels.push(level);
-        }
-    }
-
-    fn remove_surplus(&self, level: &mut Level, until: Option<&[u8]>) {
-        let (Some(surplus), LevelState::Open(folder)) = (&mut level.surplus, &level.state) else {
-            return;
-        };
-        while let Some(name) = surplus.before(until) {
-            let removed = folder.existing(name).and_then(|existing| {
-                let Some(existing) = existing else { return Ok(false) };
-                let is_folder = existing.kind == ExistingKind::Folder;
-                let path = [&self.chosen.within[..], &folder.path_of(name)]
-                    .iter()
-                    .filter(|part| !part.is_empty())
-                    .copied()
-                    .collect::<Vec<_>>()
-                    .join(&b'/');
-                if self.chosen.ask(&path, is_folder, level.chosen) != Verdict::Chosen {
-                    return Ok(false);
-                }
-                if !self.work.options.dry_run {
-                    folder.remove(name)?;
-                }
-                Ok(true)
-            });
-            match removed {
-                Ok(true) => self.work.tally.step(StepKind::Deleted, 0, || folder.path_of(name)),
-                Ok(false) => {}
-                Err(failure) => self.work.tally.fail(|| folder.path_of(name), failure),
-            }
-        }
     }
 
     /// The innermost folder, and those above it that wait for something in them, are made. Nothing if one of them could not be.

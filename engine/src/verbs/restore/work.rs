@@ -74,7 +74,7 @@ pub(super) fn run(
 }
 
 /// Whether each request takes long, so that many are made at once and each is for much.
-fn is_far(repository: &Repository) -> bool {
+pub(super) fn is_far(repository: &Repository) -> bool {
     repository.store().location().local_path().is_none()
 }
 
