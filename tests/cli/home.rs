@@ -64,6 +64,16 @@ impl Home {
         }
     }
 
+    /// A home whose environment names a repository below it, made with a key file.
+    pub fn with_repository() -> Self {
+        let mut home = Self::new();
+        let key = home.path("key");
+        home.set("ARARAT_REPOSITORY", home.path("repository").to_str().unwrap());
+        home.ok(["init".as_ref(), "--new-key".as_ref(), key.as_os_str()]);
+        home.set("ARARAT_KEY_FILE", key.to_str().unwrap());
+        home
+    }
+
     /// A path below the home.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -76,6 +76,24 @@ fn a_restored_tree_is_the_tree_that_was_backed_up() {
     ]);
     assert_eq!(again["bytes_fetched"], 0, "{again}");
     assert_eq!(again["failed"], 0, "{again}");
+    has(
+        &again,
+        &[
+            "snapshot",
+            "folders",
+            "files",
+            "replaced",
+            "links",
+            "others",
+            "unchanged",
+            "kept",
+            "deleted",
+        ],
+    );
+    has(
+        &again,
+        &["bytes", "bytes_reused", "verified", "failures", "losses", "requests"],
+    );
 }
 
 #[test]

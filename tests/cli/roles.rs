@@ -1,0 +1,128 @@
+//! What each role may do, and what it is refused: with keys that `key add --role` made.
+
+use serde_json::Value;
+
+use crate::home::{Home, Ran, noise};
+use crate::trees;
+
+/// A repository with a snapshot and a key of each role.
+fn with_roles() -> Home {
+    let home = Home::with_repository();
+    for number in 0..20u64 {
+        home.write(&format!("source/{number}"), noise(number + 1, 20_000));
+    }
+    trees::settle();
+    home.backup();
+    for role in ["writer", "reader", "maintainer"] {
+        let key = home.path(role);
+        home.ok([
+            "key".as_ref(),
+            "add".as_ref(),
+            "--role".as_ref(),
+            role.as_ref(),
+            "--new-key".as_ref(),
+            key.as_os_str(),
+        ]);
+    }
+    home
+}
+
+/// Runs a verb with the key of a role.
+fn run_as(home: &Home, role: &str, arguments: &[&str]) -> Ran {
+    let key = home.path(role);
+    let mut all = vec!["--key-file", key.to_str().unwrap()];
+    all.extend(arguments);
+    home.repo(all)
+}
+
+/// A verb is refused, and the person is told which key would do and how to find one.
+#[track_caller]
+fn refused(home: &Home, role: &str, arguments: &[&str]) {
+    run_as(home, role, arguments)
+        .ends(1)
+        .says(&["This needs the key of", role, "key list"]);
+}
+
+#[test]
+fn a_writer_adds_to_what_others_stored_and_reads_nothing() {
+    let home = with_roles();
+    let source = home.source();
+    let backup = ["--json", "backup", source.to_str().unwrap()];
+    let first: Value = run_as(&home, "writer", &backup).ends(0).json();
+    assert_eq!(first["counts"]["errors"], 0, "{first}");
+    let second: Value = run_as(&home, "writer", &backup).ends(0).json();
+    // The store has all of it: nothing is stored twice, though the writer can read none of it back.
+    assert!(second["counts"]["bytes_stored"].as_u64().unwrap() < 100_000, "{second}");
+    let target = home.path("restored");
+    for arguments in [
+        &["restore", "latest", "--target", target.to_str().unwrap()][..],
+        &["ls", "latest"],
+        &["diff", "latest~1", "latest"],
+        &["forget", "--keep-last", "1"],
+        &["key", "rotate"],
+    ] {
+        refused(&home, "writer", arguments);
+    }
+    assert!(!target.exists());
+    // An owner restores what the writer stored.
+    let within = format!("latest:{}", source.display());
+    home.ok(["restore", &within, "--target", target.to_str().unwrap()]);
+    trees::same(&source, &target);
+}
+
+#[test]
+fn a_reader_restores_and_changes_nothing() {
+    let home = with_roles();
+    let (source, target) = (home.source(), home.path("restored"));
+    let within = format!("latest:{}", source.display());
+    run_as(
+        &home,
+        "reader",
+        &["restore", &within, "--target", target.to_str().unwrap()],
+    )
+    .ends(0);
+    trees::same(&source, &target);
+    for arguments in [
+        &["snapshots"][..],
+        &["ls", "latest"],
+        &["cat", "latest"],
+        &["check", "--read-data"],
+    ] {
+        run_as(&home, "reader", arguments).ends(0);
+    }
+    for arguments in [
+        &["backup", source.to_str().unwrap()][..],
+        &["forget", "latest"],
+        &["prune"],
+        &["tag", "latest", "--add", "x"],
+        &["key", "rotate"],
+    ] {
+        refused(&home, "reader", arguments);
+    }
+}
+
+#[test]
+fn a_maintainer_checks_and_prunes_what_it_cannot_read() {
+    let home = with_roles();
+    home.write("source/0", noise(500, 2_000_000));
+    home.backup();
+    for arguments in [
+        &["check"][..],
+        &["forget", "--keep-last", "1", "--prune"],
+        &["prune"],
+        &["check", "--read-data"],
+    ] {
+        run_as(&home, "maintainer", arguments).ends(0);
+    }
+    let target = home.path("restored");
+    for arguments in [
+        &["restore", "latest", "--target", target.to_str().unwrap()][..],
+        &["ls", "latest"],
+        &["backup", home.source().to_str().unwrap()],
+        &["key", "rotate"],
+    ] {
+        refused(&home, "maintainer", arguments);
+    }
+    assert_eq!(home.json(["snapshots"]).as_array().unwrap().len(), 1);
+    assert_eq!(home.json(["check", "--read-data"])["healthy"], true);
+}
