@@ -134,7 +134,7 @@ fn a_file_that_may_not_be_read_leaves_the_rest_backed_up() {
     }
     let home = with_snapshot();
     let path = home.write("source/closed", "closed");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     let ran = backup(&home).ends(3);
     ran.says(&[path.to_str().unwrap(), "ermission denied"]);
 }
@@ -201,7 +201,7 @@ impl Mount {
         if command.status().is_ok_and(|status| status.success()) {
             return Some(Self(at.to_owned()));
         }
-        writeln!(std::io::stderr(), "SKIPPED: this needs the right to mount").unwrap();
+        eprintln!("SKIPPED: this needs the right to mount");
         None
     }
 
