@@ -23,7 +23,7 @@ fn is_root() -> bool {
 }
 
 #[test]
-fn wrong_password() {
+fn a_wrong_password_opens_nothing() {
     let mut home = Home::new();
     let place = home.path("repository");
     home.set("ARARAT_REPOSITORY", place.to_str().unwrap());
@@ -43,7 +43,7 @@ fn wrong_password() {
 }
 
 #[test]
-fn no_repository() {
+fn no_repository_is_at_that_place() {
     let mut home = Home::new();
     home.set("ARARAT_PASSWORD", "secret");
     let place = home.path("nowhere");
@@ -75,7 +75,7 @@ fn a_repository_is_there_already() {
 }
 
 #[test]
-fn newer_format() {
+fn a_newer_format_names_the_version_it_needs() {
     let home = with_snapshot();
     let path = home.path("repository/config");
     let mut config = std::fs::read(&path).unwrap();
@@ -90,7 +90,7 @@ fn newer_format() {
 }
 
 #[test]
-fn unknown_snapshot() {
+fn an_unknown_snapshot_is_named() {
     let home = with_snapshot();
     let ran = home.repo(["ls", "abcdef"]).ends(1);
     ran.says(&["There is no snapshot `abcdef`", "ararat repo snapshots"]);

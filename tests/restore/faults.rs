@@ -128,8 +128,11 @@ fn a_damaged_pack_hurts_only_the_files_that_are_in_it() {
 fn a_damaged_leaf_of_the_tree_costs_the_entries_in_it_and_deletes_nothing() {
     let place = tempfile::tempdir().unwrap();
     let bench = Bench::at(Location::local(place.path().join("repository")).unwrap());
-    for number in 0..9000 {
-        bench.write(&format!("{}/{number}", number % 3), noise(number, 10));
+    // Where paths cut a tree is up to the repository's keys. With names so long, leaves are full before most of those places
+    // come: never fewer than 6 leaves, and next to never so many that there are two parents.
+    let padding = "x".repeat(240);
+    for number in 0..6000 {
+        bench.write(&format!("{}/{number}{padding}", number % 3), noise(number, 10));
     }
     let root = bench.backup().root.unwrap();
     let repository = bench.open();
