@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::format::generation::ObjectReference;
 use crate::format::open::SessionKind;
 use crate::format::references::{Moved, Used};
+use crate::repository::damage::refuse;
 use crate::repository::view::{Leave, View};
 use crate::repository::{Repository, snapshots::Marked};
 use crate::verbs::stats::references;
@@ -148,11 +149,13 @@ fn merge(all: &mut HashMap<PackName, Used>, pack: PackName, used: &Used) {
 /// Looks at everything. The list of packs comes before the list of sessions: whoever wrote a listed pack has its `open` in the later list.
 ///
 /// # Errors
-/// What the store says; [`Error::Damaged`] when a reference list cannot be read.
+/// What the store says; [`Error::Damaged`] when something cannot be read that may say that a pack is used.
 pub(super) fn survey(repository: &Repository) -> Result<Survey> {
     let sizes = list_packs(repository)?;
-    let view = repository.load_view(Leave::Dead)?;
+    let view = repository.load_whole_view(Leave::Dead)?;
     let marks = repository.marks()?;
+    refuse(&marks.damaged)?;
+    let marks = marks.by_snapshot;
     let condemned = view
         .generation
         .condemned
@@ -201,27 +204,14 @@ pub(super) fn list_packs(repository: &Repository) -> Result<HashMap<PackName, u6
     let listed = repository.store().list("p/")?;
     Ok(listed
         .into_iter()
-        .filter_map(|object| Some((pack_of(&object.name)?, object.size)))
+        .filter_map(|object| Some((PackName::of_object(&object.name)?, object.size)))
         .collect())
-}
-
-/// The pack that an object's name stands for.
-pub(super) fn pack_of(name: &str) -> Option<PackName> {
-    let (session, number) = name.strip_prefix("p/")?.split_once('/')?;
-    Some(PackName {
-        session: session.parse().ok()?,
-        number: u32::from_str_radix(number, 16).ok()?,
-    })
 }
 
 /// Snapshots that running read sessions hold.
 fn pinned(repository: &Repository, view: &View) -> Result<HashSet<SessionId>> {
     let mut pinned = HashSet::new();
-    for (session, _) in view
-        .sessions
-        .iter()
-        .filter(|(_, state)| state.open && state.end.is_none())
-    {
+    for (session, _) in view.sessions.iter().filter(|(_, state)| state.is_running()) {
         match repository.session_open(view, *session) {
             Ok(open) => pinned.extend(open.pins),
             // Ended and removed since it was listed.
