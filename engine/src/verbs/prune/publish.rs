@@ -18,7 +18,7 @@ use crate::repository::Repository;
 use crate::repository::damage::refuse;
 use crate::repository::view::{Leave, SessionState, View};
 use crate::store::Created;
-use crate::verbs::stats::references;
+use crate::verbs::moved::references;
 use crate::words::id::random_bytes;
 use crate::words::{Error, PackName, Progress, Result, SessionId};
 
