@@ -88,6 +88,16 @@ impl Index {
         }
     }
 
+    /// Takes more segments; nothing may have been excluded yet.
+    pub fn reopened(self) -> IndexBuilder {
+        IndexBuilder {
+            held: self.runs.iter().flat_map(|run| run.names.iter().cloned()).collect(),
+            folder: self.folder,
+            runs: self.runs,
+            gathered: Gathered::default(),
+        }
+    }
+
     /// The place of a blob, never in an excluded pack. What cannot be read in the cache is as if not there: it is made anew with the next view.
     pub fn locate(&self, kind: BlobKind, id: &BlobId) -> Option<Place> {
         let prefix = id.prefix();
@@ -104,6 +114,29 @@ impl Index {
                 kind: entry.kind,
             })
         })
+    }
+
+    /// Every place of a blob: the same one may be in several packs.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the cache is damaged; it is made anew with the next view.
+    pub fn places(&self, kind: BlobKind, id: &BlobId) -> Result<Vec<Place>> {
+        let mut places = Vec::new();
+        for (run, base) in self.runs.iter().zip(&self.bases) {
+            for entry in run.find_all(kind, &id.prefix())? {
+                let (pack, pack_size) = run.head(entry.pack)?;
+                places.push(Place {
+                    pack,
+                    pack_number: base + entry.pack,
+                    pack_size,
+                    offset: entry.offset,
+                    length: entry.length,
+                    ordinal: entry.ordinal,
+                    kind: entry.kind,
+                });
+            }
+        }
+        Ok(places)
     }
 
     /// Leaves these packs out from now on.

@@ -1,8 +1,9 @@
 //! A repository: its keys, what has been committed, and how to read and write it beside anybody else.
 //!
 //! In reading order: [`open`] (init and open), [`slots`] (who may do what), [`view`] (one moment's generation, sessions and index),
-//! [`reader`] (blobs back from packs), [`writer`] (a session from `open` to `end`), [`pins`] (holding what is read), [`snapshots`] (finding and marking them), [`rotation`] (new keys).
+//! [`damage`] (what of it cannot be read), [`reader`] (blobs back from packs), [`writer`] (a session from `open` to `end`), [`pins`] (holding what is read), [`snapshots`] (finding and marking them), [`rotation`] (new keys).
 
+pub mod damage;
 pub mod open;
 pub mod pins;
 pub mod reader;
@@ -12,6 +13,7 @@ pub mod snapshots;
 pub mod view;
 pub mod writer;
 
+pub use damage::Damage;
 pub use open::{Credential, InitOptions, Repository};
 pub use pins::Pin;
 pub use reader::Place;

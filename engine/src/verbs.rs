@@ -4,6 +4,7 @@ pub mod backup;
 pub mod check;
 pub mod dump;
 pub mod forget;
+mod moved;
 pub mod prune;
 pub mod restore;
 pub mod stats;

@@ -12,5 +12,13 @@ mod interrupted;
 mod writer_only;
 /// Every byte and every object damaged in turn: it is said, and wrong data never comes back.
 mod damage;
+/// One object damaged or lost: what is not in it is read and backed up, and nothing is deleted.
+mod lesions;
+/// What a check says of damage: the pack or object, the snapshots, the files.
+mod victims;
+/// What `stats` says, to the byte.
+mod sizes;
+/// Stores that lag or overwrite get no maintenance that would not be safe.
+mod lagging;
 /// Backups, prunes and readers at once.
 mod concurrent;

@@ -15,7 +15,7 @@ fn is_good(store: &Store) {
     let report = probe::probe(store).unwrap();
     assert_eq!(report.verdict(), Verdict::Everything, "{report:?}");
     assert!(report.deletes && report.latency.put > Duration::ZERO);
-    assert!(probe::creates_if_absent(store).unwrap());
+    assert_eq!(probe::for_maintenance(store).unwrap(), Verdict::Everything);
     assert_eq!(store.list("").unwrap(), [], "nothing stays behind");
 }
 
@@ -49,7 +49,7 @@ fn a_store_that_overwrites_gets_exclusive_maintenance() {
     let report = probe::probe(&store).unwrap();
     assert!(!report.create_if_absent && report.read_after_write && report.list_after_write);
     assert_eq!(report.verdict(), Verdict::ExclusiveMaintenance);
-    assert!(!probe::creates_if_absent(&store).unwrap());
+    assert_eq!(probe::for_maintenance(&store).unwrap(), Verdict::ExclusiveMaintenance);
     assert_eq!(store.list("").unwrap(), []);
 }
 
@@ -62,26 +62,28 @@ fn a_server_that_ignores_the_condition_is_found_out() {
     let proxy = FaultProxy::start(server.address());
     proxy.inject(Rule::always(Fault::DropHeader("x-goog-if-generation-match")));
     let store = opening::cloud(&server.location_through(proxy.address(), "r"), &options());
-    assert!(!probe::creates_if_absent(&store).unwrap());
+    assert_eq!(probe::for_maintenance(&store).unwrap(), Verdict::ExclusiveMaintenance);
     assert_eq!(probe::probe(&store).unwrap().verdict(), Verdict::ExclusiveMaintenance);
 }
 
 #[test]
 fn a_store_that_lags_gets_no_maintenance() {
-    let report = probe::probe(&spoiled(FaultPlan {
+    let store = spoiled(FaultPlan {
         lists_lag: 1,
         ..FaultPlan::default()
-    }))
-    .unwrap();
+    });
+    let report = probe::probe(&store).unwrap();
     assert!(report.read_after_write && !report.list_after_write);
     assert_eq!(report.verdict(), Verdict::NoMaintenance);
-    let report = probe::probe(&spoiled(FaultPlan {
+    assert_eq!(probe::for_maintenance(&store).unwrap(), Verdict::NoMaintenance);
+    let store = spoiled(FaultPlan {
         reads_lag: 1,
         ..FaultPlan::default()
-    }))
-    .unwrap();
+    });
+    let report = probe::probe(&store).unwrap();
     assert!(!report.read_after_write);
     assert_eq!(report.verdict(), Verdict::NoMaintenance);
+    assert_eq!(probe::for_maintenance(&store).unwrap(), Verdict::NoMaintenance);
 }
 
 #[test]

@@ -119,6 +119,30 @@ impl Run {
         Ok(None)
     }
 
+    /// Every entry of a blob outside of excluded packs.
+    pub(super) fn find_all(&self, kind: BlobKind, prefix: &[u8; 16]) -> Result<Vec<SegmentEntry>> {
+        let wanted = top(prefix);
+        let mut found = Vec::new();
+        let first = self.entry_tops.partition_point(|top| *top < wanted);
+        let mut buffer = [0; BLOCK];
+        for number in first.saturating_sub(1)..self.entry_tops.len() {
+            if self.entry_tops[number] > wanted {
+                break;
+            }
+            let block = self.bytes.block(self.entries.first + number as u64, &mut buffer)?;
+            let (entries, _) = block.as_chunks::<ENTRY>();
+            let entries = &entries[..self.entries.records_in(number as u64)];
+            let start = entries.partition_point(|entry| entry[..16] < prefix[..]);
+            for entry in entries[start..].iter().take_while(|entry| entry[..16] == prefix[..]) {
+                let entry = parse_entry(entry).ok_or_else(|| self.bytes.damaged("an entry is none"))?;
+                if entry.kind == kind && !self.is_excluded(entry.pack) {
+                    found.push(entry);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     fn find_in_block(
         &self,
         number: u64,

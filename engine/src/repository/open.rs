@@ -1,6 +1,6 @@
 //! Making and opening a repository.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -78,6 +78,8 @@ pub struct Repository {
     pub(crate) volume_keys: Vec<Secret>,
     pub(crate) tree_blobs: MemoryCache<BlobId, bytes::Bytes, TreeBlobWeight>,
     pub(crate) tables: MemoryCache<PackName, Arc<Table>>,
+    /// Damaged objects that somebody was warned of.
+    pub(crate) warned: Mutex<HashSet<String>>,
 }
 
 /// Weighs decoded tree blobs by their bytes.
@@ -211,6 +213,7 @@ impl Repository {
             volume_keys: Vec::new(),
             tree_blobs: MemoryCache::with_weighter(4096, TREE_BLOBS_BYTES, TreeBlobWeight),
             tables: MemoryCache::new(TABLES),
+            warned: Mutex::default(),
         })
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::damage::is_damage;
 use super::open::Repository;
 use super::view::View;
 use crate::compress::Decompressor;
@@ -94,15 +95,38 @@ impl Repository {
                     .index
                     .locate(kind, id)
                     .ok_or(Error::MissingBlob { id: *id })?;
-                self.fetch_blob(kind, id, &place)?
+                self.fetch_blob(kind, id, &place).map_err(|error| (error, place))
             }
-            other => other?,
+            other => other.map_err(|error| (error, place)),
+        };
+        let blob = match blob {
+            Err((error, place)) if is_damage(&error) => self.other_copy(kind, id, &place)?.ok_or(error)?,
+            other => other.map_err(|(error, _)| error)?,
         };
         let blob = Bytes::from(blob);
         if kind == BlobKind::Tree {
             self.tree_blobs.insert(*id, blob.clone());
         }
         Ok(blob)
+    }
+
+    /// The same blob from another pack than the one where it does not open, if another has it: backups beside each other store one twice, and so
+    /// does a backup that could not know of the first.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(crate) fn other_copy(&self, kind: BlobKind, id: &BlobId, damaged: &Place) -> Result<Option<Vec<u8>>> {
+        for place in self.view()?.index.places(kind, id)? {
+            if place.pack == damaged.pack && place.ordinal == damaged.ordinal {
+                continue;
+            }
+            match self.fetch_blob(kind, id, &place) {
+                Ok(blob) => return Ok(Some(blob)),
+                Err(error) if is_damage(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
     }
 
     fn fetch_blob(&self, kind: BlobKind, id: &BlobId, place: &Place) -> Result<Vec<u8>> {

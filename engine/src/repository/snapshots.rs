@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::damage::{Damage, object_of};
 use super::open::Repository;
 use super::view::View;
-use crate::format::end::End;
+use crate::format::end::{End, end_name};
 use crate::format::mark::{Mark, MarkKind, mark_name, marked_session};
 use crate::format::snapshot::{Snapshot, Summary};
 use crate::words::id::random_bytes;
@@ -65,29 +66,51 @@ pub struct Marked {
     pub names: Vec<String>,
 }
 
+/// Every mark that can be read, and those that cannot.
+#[derive(Clone, Debug, Default)]
+pub struct Marks {
+    /// By snapshot.
+    pub by_snapshot: BTreeMap<SessionId, Marked>,
+    /// What cannot be read says nothing: its snapshot counts as wanted, with the tags that it had.
+    pub damaged: Vec<Damage>,
+}
+
+/// Every snapshot that can be read, and what cannot.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// Oldest first.
+    pub snapshots: Vec<StoredSnapshot>,
+    /// Damaged parts of the view, marks and records.
+    pub damaged: Vec<Damage>,
+}
+
 impl Repository {
     /// All marks, by snapshot.
     ///
     /// # Errors
-    /// [`Error::RoleTooSmall`] for writers; [`Error::Damaged`]; what the store says.
-    pub fn marks(&self) -> Result<BTreeMap<SessionId, Marked>> {
+    /// [`Error::RoleTooSmall`] for writers; what the store says.
+    pub fn marks(&self) -> Result<Marks> {
         let key = self
             .keys
             .mark
             .as_ref()
             .ok_or_else(|| self.role_too_small("a reader, a maintainer or an owner"))?;
-        let mut marked: BTreeMap<SessionId, Marked> = BTreeMap::new();
+        let mut marks = Marks::default();
         for object in self.store.list("f/")? {
             let Some(session) = marked_session(&object.name) else {
                 continue;
             };
-            let bytes = match self.fetch_object(&object.name) {
-                Ok(bytes) => bytes,
+            let read = self.fetch_object(&object.name);
+            let mark = match read.and_then(|bytes| Mark::from_object(self.id(), &object.name, key, &bytes)) {
+                Ok(mark) => mark,
                 Err(Error::Missing { .. }) => continue,
+                Err(error @ Error::Damaged { .. }) => {
+                    marks.damaged.push(Damage::new(object.name, &error));
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
-            let mark = Mark::from_object(self.id(), &object.name, key, &bytes)?;
-            let known = marked.entry(session).or_default();
+            let known = marks.by_snapshot.entry(session).or_default();
             known.names.push(object.name);
             match mark.what {
                 MarkKind::Forget { .. } => {
@@ -105,23 +128,45 @@ impl Repository {
                 }
             }
         }
-        Ok(marked)
+        Ok(marks)
     }
 
-    /// Every snapshot that counts, oldest first, as the newest view has them.
+    /// Every snapshot that counts and can be read, oldest first, as the newest view has them. It warns of what cannot be read.
     ///
     /// # Errors
-    /// [`Error::RoleTooSmall`] for writers; [`Error::Damaged`]; what the store says.
+    /// [`Error::RoleTooSmall`] for writers; [`Error::Damaged`] when nothing at all can be read; what the store says.
     pub fn snapshots(&self, filter: &SnapshotFilter) -> Result<Vec<StoredSnapshot>> {
+        let listing = self.listing(filter)?;
+        self.warn(&listing.damaged);
+        Ok(listing.snapshots)
+    }
+
+    /// [`Repository::snapshots`] with what cannot be read, of whatever snapshot.
+    ///
+    /// # Errors
+    /// As [`Repository::snapshots`].
+    pub fn listing(&self, filter: &SnapshotFilter) -> Result<Listing> {
         let view = self.refresh()?;
         let marks = self.marks()?;
-        let mut found = Vec::new();
+        let (mut found, mut damaged) = (Vec::new(), view.damaged.clone());
+        damaged.extend(marks.damaged);
         for (session, end) in view.all_committed() {
-            let marked = marks.get(&session);
+            let marked = marks.by_snapshot.get(&session);
             if !end.is_snapshot() || marked.is_some_and(|marked| marked.forgotten) {
                 continue;
             }
-            let (mut summary, record) = self.describe(&view, session, end)?;
+            let (mut summary, record) = match self.describe(&view, session, end) {
+                Ok(described) => described,
+                Err(error @ (Error::Damaged { .. } | Error::Missing { .. })) => {
+                    let name = object_of(&error).map_or_else(|| end_name(session), str::to_owned);
+                    damaged.push(Damage {
+                        snapshot: Some(session),
+                        ..Damage::new(name, &error)
+                    });
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             if let Some((_, tags)) = marked.and_then(|marked| marked.tags.as_ref()) {
                 summary.tags.clone_from(tags);
             }
@@ -134,7 +179,10 @@ impl Repository {
             }
         }
         found.sort_by_key(|snapshot| (snapshot.summary.time, snapshot.id));
-        Ok(found)
+        Ok(Listing {
+            snapshots: found,
+            damaged,
+        })
     }
 
     fn describe(&self, view: &View, session: SessionId, end: &Arc<End>) -> Result<(Summary, Option<Snapshot>)> {
@@ -158,9 +206,13 @@ impl Repository {
     /// The snapshot that a person means: an id or the beginning of one, `latest`, or `latest~N` for the Nth before it.
     ///
     /// # Errors
-    /// [`Error::NoSnapshot`] with the nearest that there is; what [`Repository::snapshots`] says.
+    /// [`Error::NoSnapshot`] with the nearest that there is; [`Error::Damaged`] when the one that is meant cannot be read; what
+    /// [`Repository::snapshots`] says.
     pub fn find_snapshot(&self, wanted: &str, filter: &SnapshotFilter) -> Result<StoredSnapshot> {
-        let mut found = self.snapshots(filter)?;
+        let Listing {
+            snapshots: mut found,
+            damaged,
+        } = self.listing(filter)?;
         let hint = |found: &[StoredSnapshot]| match found.last() {
             None => "; there is none that fits".to_owned(),
             Some(newest) => format!("; there are {}, the newest is {}", found.len(), newest.id.short()),
@@ -170,6 +222,8 @@ impl Repository {
             hint: hint(found),
         };
         if let Some(rest) = wanted.strip_prefix("latest") {
+            // The one that is meant may be among them.
+            self.warn(&damaged);
             let back = match rest.strip_prefix('~') {
                 Some(number) => number.parse::<usize>().ok(),
                 None if rest.is_empty() => Some(0),
@@ -182,16 +236,20 @@ impl Repository {
             return Ok(found.swap_remove(place));
         }
         let is_prefix = !wanted.is_empty() && wanted.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let mut matching = found
-            .iter()
-            .enumerate()
-            .filter(|(_, snapshot)| is_prefix && snapshot.id.to_string().starts_with(&wanted.to_ascii_lowercase()));
+        let wanted_prefix = wanted.to_ascii_lowercase();
+        let is_meant = |id: &SessionId| is_prefix && id.to_string().starts_with(&wanted_prefix);
+        let mut matching = found.iter().enumerate().filter(|(_, snapshot)| is_meant(&snapshot.id));
         match (matching.next(), matching.next()) {
             (Some((place, _)), None) => Ok(found.swap_remove(place)),
             (Some(_), Some(_)) => Err(Error::Invalid(format!(
                 "More than one snapshot begins with `{wanted}`; more digits are needed"
             ))),
-            (None, _) => Err(missing(&found)),
+            // Damaged is not missing.
+            (None, _) => {
+                let mut damaged = damaged.iter();
+                let meant = damaged.find(|damage| damage.session().is_some_and(|session| is_meant(&session)));
+                Err(meant.map_or_else(|| missing(&found), Damage::to_error))
+            }
         }
     }
 

@@ -3,24 +3,20 @@
 //! The order of reading is the protocol's (FORMAT.md, 11): first the generation, then the list of sessions. A writer writes its `open` before
 //! either, so that maintenance that does not see this view's reader in its list cannot have published what this view missed.
 
+mod segments;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::damage::Damage;
 use super::open::Repository;
 use crate::format::end::{End, Outcome, end_name};
-use crate::format::envelope::{Access, Kind};
 use crate::format::generation::{CataloguePart, Generation, ObjectReference, generation_name};
-use crate::format::object::Binding;
 use crate::format::open::{Open, open_name};
 use crate::index::Index;
 use crate::words::{Error, ObjectName, PackName, Result, SessionId, Timestamp};
-
-/// Levels of more bytes are kept by the index alone.
-const LEVEL_CACHED_MAX: u64 = 4 << 20;
-/// How many small segments are held in memory at once.
-const SEGMENTS_AT_ONCE: usize = 64;
 
 /// What the list of sessions and `end` say of a session that is not folded.
 #[derive(Clone, Debug)]
@@ -31,8 +27,17 @@ pub struct SessionState {
     pub newest: Timestamp,
     /// The highest generation that it has advanced to; 0 means unknown, hence old.
     pub at: u64,
-    /// How it ended, if it did.
+    /// How it ended, if it did and that can be read.
     pub end: Option<Arc<End>>,
+    /// There is an `end` that cannot be read: it has ended, and nobody knows how.
+    pub unreadable: bool,
+}
+
+impl SessionState {
+    /// Whether it has begun and, as far as anybody can see, not ended: running or dead.
+    pub fn is_running(&self) -> bool {
+        self.open && self.end.is_none() && !self.unreadable
+    }
 }
 
 /// A session that the generation has folded.
@@ -72,6 +77,8 @@ pub struct View {
     pub folded: BTreeMap<SessionId, Folded>,
     /// Where blobs are.
     pub index: Index,
+    /// What could not be read of all this. The index has what the packs themselves say in its place, as far as that serves (see [`segments`]).
+    pub damaged: Vec<Damage>,
 }
 
 impl View {
@@ -215,51 +222,96 @@ impl Repository {
             match self.load_view_once(newest, leave, own) {
                 // Maintenance deletes what a newer generation has replaced: then that one is read.
                 Err(Error::Missing { .. }) if self.newest_generation_number(newest)? > newest => {}
-                other => return other,
+                Ok(view) => {
+                    self.warn(&view.damaged);
+                    return Ok(view);
+                }
+                Err(error) => return Err(error),
             }
         }
         self.load_view_once(self.newest_generation_number(0)?, leave, own)
     }
 
+    /// Something that was named or listed is not there: either a newer generation has replaced it, and this view is no more, or it is lost.
+    fn missing(&self, generation: u64, error: Error) -> Result<Error> {
+        if matches!(error, Error::Missing { .. }) && self.newest_generation_number(generation)? > generation {
+            return Err(error);
+        }
+        Ok(error)
+    }
+
     fn load_view_once(&self, newest: u64, leave: Leave, own: Option<SessionId>) -> Result<View> {
         let (generation, generation_hash) = self.generation(newest)?;
-        let folded = self.load_catalogue(&generation.catalogue)?;
+        let mut damaged = Vec::new();
+        let folded = self.load_catalogue(&generation, &mut damaged)?;
         let mut sessions = self.list_sessions()?;
         sessions.retain(|session, state| {
             // What a fold has not removed yet, or keeps as a tombstone, is folded all the same.
             !folded.contains_key(session) && (state.open || state.end.is_some()) && Some(*session) != own
         });
-        self.load_ends(&mut sessions)?;
-        let index = match self.load_index(&generation.levels, &sessions) {
+        damaged.extend(self.load_ends(&mut sessions)?);
+        let known = segments::Known {
+            generation: &generation,
+            folded: &folded,
+            sessions: &sessions,
+            leave,
+        };
+        let (index, lost) = match self.load_index(&known) {
             // A damaged file of the cache is removed when it is found.
-            Err(Error::Io { .. }) => self.load_index(&generation.levels, &sessions)?,
+            Err(Error::Io { .. }) => self.load_index(&known)?,
             index => index?,
         };
         let mut left_out: HashSet<PackName> = generation.dead.iter().copied().collect();
         if leave == Leave::Condemned {
             left_out.extend(generation.condemned.iter().map(|condemned| condemned.pack));
+            if !damaged.is_empty() {
+                left_out.extend(known.keyless(&index)?);
+            }
         }
         index.exclude(&left_out)?;
+        damaged.extend(lost);
         Ok(View {
             generation,
             generation_hash,
             sessions,
             folded,
             index,
+            damaged,
         })
     }
 
-    pub(crate) fn load_catalogue(&self, parts: &[ObjectReference]) -> Result<BTreeMap<SessionId, Folded>> {
+    fn load_catalogue(
+        &self,
+        generation: &Generation,
+        damaged: &mut Vec<Damage>,
+    ) -> Result<BTreeMap<SessionId, Folded>> {
         let mut folded = BTreeMap::new();
+        let parts: &[ObjectReference] = &generation.catalogue;
         let objects = self.fetch_objects(parts.iter().map(|part| part.name.clone()).collect());
         for (part, object) in parts.iter().zip(objects) {
-            let part = CataloguePart::from_object(self.id(), &part.name, &self.keys.index, &object?)?;
+            let name = &part.name;
+            let read = object.and_then(|object| CataloguePart::from_object(self.id(), name, &self.keys.index, &object));
+            let part = match read {
+                Ok(part) => part,
+                Err(error @ (Error::Damaged { .. } | Error::Missing { .. })) => {
+                    damaged.push(Damage::new(name, &self.missing(generation.number, error)?));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             for session in part.sessions {
-                let end = session
-                    .end
-                    .as_ref()
-                    .map(|end| self.parse_end(session.session, end))
-                    .transpose()?;
+                let end = session.end.as_ref().map(|end| self.parse_end(session.session, end));
+                let end = match end.transpose() {
+                    Ok(end) => end,
+                    Err(error @ Error::Damaged { .. }) => {
+                        damaged.push(Damage {
+                            snapshot: Some(session.session),
+                            ..Damage::new(end_name(session.session), &error)
+                        });
+                        None
+                    }
+                    Err(error) => return Err(error),
+                };
                 let known = Folded {
                     open: session.open.into(),
                     end: end.map(Arc::new),
@@ -291,6 +343,7 @@ impl Repository {
                 newest: Timestamp::default(),
                 at: 0,
                 end: None,
+                unreadable: false,
             };
             let state = sessions.entry(session).or_insert(fresh);
             state.newest = state.newest.max(object.modified);
@@ -304,8 +357,9 @@ impl Repository {
         Ok(sessions)
     }
 
-    /// Replaces the placeholders of [`Repository::list_sessions`] by what `end` says.
-    pub(crate) fn load_ends(&self, sessions: &mut BTreeMap<SessionId, SessionState>) -> Result<()> {
+    /// Replaces the placeholders of [`Repository::list_sessions`] by what `end` says. Gives those that cannot be read.
+    pub(crate) fn load_ends(&self, sessions: &mut BTreeMap<SessionId, SessionState>) -> Result<Vec<Damage>> {
+        let mut damaged = Vec::new();
         let ended: Vec<SessionId> = sessions
             .iter()
             .filter(|(_, state)| state.end.is_some())
@@ -313,11 +367,17 @@ impl Repository {
             .collect();
         let objects = self.fetch_objects(ended.iter().map(|session| end_name(*session)).collect());
         for (session, object) in ended.into_iter().zip(objects) {
-            match object {
-                Ok(object) => {
-                    let end = self.parse_end(session, &object)?;
+            match object.and_then(|object| self.parse_end(session, &object)) {
+                Ok(end) => {
                     if let Some(state) = sessions.get_mut(&session) {
                         state.end = Some(Arc::new(end));
+                    }
+                }
+                Err(error @ Error::Damaged { .. }) => {
+                    if let Some(state) = sessions.get_mut(&session) {
+                        (state.end, state.unreadable) = (None, true);
+                        // Without `open` it counts for nothing, whatever it said.
+                        damaged.extend(state.open.then(|| Damage::new(end_name(session), &error)));
                     }
                 }
                 // Folded and removed since it was listed: a newer generation has it.
@@ -327,88 +387,7 @@ impl Repository {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
-    }
-
-    /// The index over the levels and the segments of these sessions. Segments that an earlier index left in the cache are not read again.
-    fn load_index(&self, levels: &[ObjectReference], sessions: &BTreeMap<SessionId, SessionState>) -> Result<Index> {
-        let mut names: Vec<ObjectName> = levels.iter().map(|level| level.name.clone()).collect();
-        let required = names.len();
-        names.extend(self.session_segments(sessions)?);
-        let inline = sessions.iter().filter_map(|(session, state)| {
-            let end = state.end.as_ref().filter(|_| state.open)?;
-            Some((end_name(*session), end.index.segment.as_ref()?))
-        });
-        let inline: Vec<(ObjectName, &Vec<u8>)> = inline.collect();
-        let wanted = names.iter().chain(inline.iter().map(|(name, _)| name));
-        let folder = self.cache_folder.as_deref().map(|folder| folder.join("index"));
-        let mut index = Index::builder(folder.as_deref(), wanted.map(String::as_str));
-        for (name, segment) in inline {
-            index.add_segment(&name, segment)?;
-        }
-        for level in levels {
-            if index.has(&level.name) {
-                continue;
-            }
-            // One at a time, and the large ones past the cache of objects: the index keeps what they say.
-            let object = match level.bytes {
-                0..=LEVEL_CACHED_MAX => self.fetch_object(&level.name)?,
-                _ => self.store.get(&level.name)?,
-            };
-            index.add_segment(&level.name, &self.open_segment(&level.name, &object)?)?;
-        }
-        names.drain(..required);
-        names.retain(|name| !index.has(name));
-        for some in names.chunks(SEGMENTS_AT_ONCE) {
-            for (name, object) in some.iter().zip(self.fetch_objects(some.to_vec())) {
-                match object {
-                    Ok(object) => index.add_segment(name, &self.open_segment(name, &object)?)?,
-                    // Folded and removed since its session was listed: a newer generation has it.
-                    Err(Error::Missing { .. }) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        index.finish()
-    }
-
-    /// The plaintext of a segment.
-    pub(crate) fn open_segment(&self, name: &str, object: &[u8]) -> Result<Vec<u8>> {
-        Binding {
-            repository: self.id(),
-            kind: Kind::Segment,
-            name,
-        }
-        .open_framed(Access::Read, object, 0, |_| Ok(self.keys.index.clone()))
-    }
-
-    /// The names of the segments that these sessions have written as objects.
-    fn session_segments(&self, sessions: &BTreeMap<SessionId, SessionState>) -> Result<Vec<ObjectName>> {
-        let mut names = Vec::new();
-        let mut running = false;
-        for (session, state) in sessions {
-            match &state.end {
-                // Only sessions whose `open` was listed after the generation was read count (FORMAT.md, 11).
-                Some(end) if state.open => {
-                    names.extend((0..end.index.segments).map(|number| segment_name(*session, number)));
-                    // Whoever was fenced may have written segments that its `end`, by another hand, does not count.
-                    running |= end.outcome == Outcome::Fenced;
-                }
-                Some(_) => {}
-                None => running |= state.open,
-            }
-        }
-        if running {
-            let listed = self.store.list("x/")?;
-            names.extend(listed.into_iter().map(|object| object.name).filter(|name| {
-                let session = name.strip_prefix("x/").and_then(|rest| rest.split_once('/'));
-                let session = session.and_then(|(session, _)| session.parse::<SessionId>().ok());
-                session.and_then(|session| sessions.get(&session)).is_some_and(|state| {
-                    state.open && state.end.as_ref().is_none_or(|end| end.outcome == Outcome::Fenced)
-                })
-            }));
-        }
-        Ok(names)
+        Ok(damaged)
     }
 
     /// A session's `open`, wherever it is kept.

@@ -108,20 +108,50 @@ pub fn probe(store: &Store) -> Result<ProbeReport> {
     Ok(report)
 }
 
-/// The quick form, for use before maintenance: whether a second put of one name is refused. Costs four requests.
+/// The quick form, for use before maintenance: what can be done with the store as far as one object shows. Costs about eight requests.
 ///
 /// # Errors
 /// What the store says.
-pub fn creates_if_absent(store: &Store) -> Result<bool> {
+pub fn for_maintenance(store: &Store) -> Result<Verdict> {
     let name = format!("probe/{}", HEXLOWER.encode(&random_bytes::<16>()));
-    let outcome = store.create(&name, racer_bytes(0)).and_then(|first| {
-        let second = store.create(&name, racer_bytes(1))?;
-        Ok(matches!((first, second), (Created::Done, Created::Exists(there)) if there == racer_bytes(0)))
-    });
-    let deleted = store.delete(&[name]);
-    let holds = outcome?;
+    let outcome = try_one(store, &name);
+    let deleted = store.delete(std::slice::from_ref(&name));
+    let verdict = outcome?;
     deleted?;
-    Ok(holds)
+    // What was deleted must be gone from lists as well.
+    Ok(match verdict {
+        Verdict::Everything | Verdict::ExclusiveMaintenance if is_listed(store, &name)? => Verdict::NoMaintenance,
+        verdict => verdict,
+    })
+}
+
+fn try_one(store: &Store, name: &str) -> Result<Verdict> {
+    let (mine, other) = (racer_bytes(0), racer_bytes(1));
+    // Some stores remember for a while that a name was missed.
+    let missed = match store.get(name) {
+        Ok(_) => false,
+        Err(Error::Missing { .. }) => true,
+        Err(error) => return Err(error),
+    };
+    let created = matches!(store.create(name, mine.clone())?, Created::Done);
+    let reads = match store.get(name) {
+        Ok(there) => there == mine,
+        Err(Error::Missing { .. }) => false,
+        Err(error) => return Err(error),
+    };
+    if !(missed && reads && is_listed(store, name)?) {
+        return Ok(Verdict::NoMaintenance);
+    }
+    let refused = matches!(store.create(name, other)?, Created::Exists(there) if there == mine);
+    Ok(if created && refused {
+        Verdict::Everything
+    } else {
+        Verdict::ExclusiveMaintenance
+    })
+}
+
+fn is_listed(store: &Store, name: &str) -> Result<bool> {
+    Ok(store.list(name)?.iter().any(|object| object.name == name))
 }
 
 struct Trial<'a> {

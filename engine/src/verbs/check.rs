@@ -1,17 +1,24 @@
 //! Check: is everything there, and is it what was written?
 //!
-//! The structure is always checked: every indexed pack is in the store with its size, every snapshot's record and tree opens, every blob that it
-//! names is indexed. With [`ReadData`] packs are read as well, hashed, and their blobs opened and compared with their ids (a maintainer, who
-//! has no key to them, hashes alone). A finding names the pack, and through it the snapshots and files that are hurt. Something is called missing
-//! only against a view that was read after the miss.
+//! The structure is always checked, past every cache: every small object is what was written, every indexed pack is in the store with its size, every
+//! snapshot's record and tree opens, every blob that it names is indexed, and its references name what its tree does. With [`ReadData`] packs are read as
+//! well, hashed, and their blobs opened and compared with their ids (a maintainer, who has no key to them, hashes alone). A finding names the object or
+//! pack, and through it the snapshots and files that are hurt. Something is called missing only against a view that was read after the miss.
+//!
+//! In reading order: [`objects`] (everything small), [`trees`] (with [`fresh`], which reads them), [`packs`], and [`hurt`] (whom damage hurts).
 
+mod fresh;
+mod hurt;
+mod objects;
 mod packs;
 mod trees;
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::repository::{Repository, SnapshotFilter};
-use crate::words::{BlobKind, Error, PackName, Progress, Result, SessionId};
+use self::hurt::Hurt;
+use crate::repository::damage::object_of;
+use crate::repository::{Damage, Repository, SnapshotFilter};
+use crate::words::{BlobKind, Error, ObjectName, PackName, Progress, Result, SessionId};
 
 /// How much of the packs is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +58,9 @@ pub struct Finding {
     pub message: String,
     /// The pack that is hurt.
     pub pack: Option<PackName>,
-    /// Files that need what is hurt, the first 20 of each snapshot.
+    /// Entries that need what is hurt, the first 20 of each snapshot. Where a part of a tree is lost, the first of it stands for all in it.
     pub files: Vec<(SessionId, Vec<u8>)>,
-    /// How many files need it, in all snapshots.
+    /// How many entries need it, in all snapshots.
     pub file_count: u64,
 }
 
@@ -80,16 +87,69 @@ pub struct CheckReport {
     pub has_keys: bool,
 }
 
-/// Blobs and packs that are known to be bad, by what is wrong with them.
+/// Packs and blobs that are known to be bad, by what is wrong with them.
 #[derive(Debug, Default)]
 struct Bad {
-    packs: BTreeMap<PackName, String>,
+    packs: BTreeMap<PackName, BadPack>,
     blobs: BTreeMap<([u8; 16], BlobKind), (Option<PackName>, String)>,
+}
+
+#[derive(Debug)]
+struct BadPack {
+    message: String,
+    /// Whether all that is in it must be taken for lost.
+    hurts: bool,
 }
 
 impl Bad {
     fn is_empty(&self) -> bool {
         self.packs.is_empty() && self.blobs.is_empty()
+    }
+
+    fn hurts(&self, pack: &PackName) -> bool {
+        self.packs.get(pack).is_some_and(|bad| bad.hurts)
+    }
+}
+
+/// Findings in objects that are no packs: each object is named once.
+#[derive(Debug, Default)]
+struct Findings {
+    named: HashSet<ObjectName>,
+    findings: Vec<Finding>,
+    notes: Vec<String>,
+}
+
+impl Findings {
+    fn object(&mut self, name: &str, error: &Error) {
+        self.say(name, error.to_string());
+    }
+
+    fn damage(&mut self, damage: &Damage) {
+        let message = match damage.snapshot {
+            Some(snapshot) => format!("{} (snapshot {snapshot} cannot be read)", damage.message),
+            None => damage.message.clone(),
+        };
+        // Whose snapshot it is, is said though the object was named before.
+        if let (Some(_), Some(known)) = (
+            damage.snapshot,
+            self.findings.iter_mut().find(|known| known.message == damage.message),
+        ) {
+            known.message.clone_from(&message);
+        }
+        self.say(&damage.name, message);
+    }
+
+    fn say(&mut self, name: &str, message: String) {
+        if self.named.insert(name.to_owned()) {
+            self.findings.push(Finding {
+                message,
+                ..Finding::default()
+            });
+        }
+    }
+
+    fn note(&mut self, note: String) {
+        self.notes.push(note);
     }
 }
 
@@ -98,39 +158,41 @@ impl Bad {
 /// # Errors
 /// [`Error::RoleTooSmall`] for writers; what the store says.
 pub fn check(repository: &Repository, options: &CheckOptions, progress: &dyn Progress) -> Result<CheckReport> {
+    if repository.keys().mark.is_none() {
+        return Err(repository.role_too_small("a reader, a maintainer or an owner"));
+    }
     let mut report = CheckReport {
         has_keys: can_read(repository),
         ..CheckReport::default()
     };
+    let mut findings = Findings::default();
+    progress.stage("Reading small objects");
+    let objects = objects::read(repository, options, &mut findings, progress)?;
     progress.stage("Reading the index");
-    let view = match repository.refresh() {
-        Ok(view) => view,
+    let mut bad = Bad::default();
+    let snapshots = match repository.refresh() {
+        Ok(view) => {
+            view.damaged.iter().for_each(|damage| findings.damage(damage));
+            objects::named(repository, &view, &objects, &mut findings)?;
+            progress.stage("Looking for packs");
+            packs::presence(repository, &view, &mut bad, &mut report)?;
+            let listing = repository.listing(&SnapshotFilter::default())?;
+            listing.damaged.iter().for_each(|damage| findings.damage(damage));
+            listing.snapshots
+        }
+        // Without a generation nothing more can be said.
         Err(error @ (Error::Damaged { .. } | Error::Missing { .. })) => {
-            // Without the index nothing more can be said.
-            report.findings.push(Finding {
-                message: error.to_string(),
-                ..Finding::default()
-            });
+            findings.object(object_of(&error).unwrap_or_default(), &error);
+            report.findings = findings.findings;
+            report.notes.extend(findings.notes);
             return Ok(report);
         }
         Err(error) => return Err(error),
     };
-    let mut bad = Bad::default();
-    progress.stage("Looking for packs");
-    packs::presence(repository, &view, &mut bad, &mut report)?;
-    progress.stage("Walking trees");
-    let snapshots = match repository.snapshots(&SnapshotFilter::default()) {
-        Ok(snapshots) => snapshots,
-        Err(error @ (Error::Damaged { .. } | Error::Missing { .. })) => {
-            report.findings.push(Finding {
-                message: error.to_string(),
-                ..Finding::default()
-            });
-            Vec::new()
-        }
-        Err(error) => return Err(error),
-    };
+    report.findings = findings.findings;
+    report.notes.extend(findings.notes);
     if report.has_keys {
+        progress.stage("Walking trees");
         trees::walk_all(repository, &snapshots, &mut bad, &mut report, progress)?;
     }
     if options.read_data != ReadData::None {
@@ -140,27 +202,20 @@ pub fn check(repository: &Repository, options: &CheckOptions, progress: &dyn Pro
     if !bad.is_empty() {
         progress.stage("Finding out who is hurt");
         let hurt = if report.has_keys {
-            trees::hurt(repository, &snapshots, &bad, progress)?
+            hurt::hurt(repository, &snapshots, &bad, progress)?
         } else {
             BTreeMap::new()
         };
-        report.findings.extend(findings(bad, hurt));
+        report.findings.extend(findings_of(bad, hurt));
     }
     Ok(report)
 }
 
-/// Files that need a bad blob or pack.
-#[derive(Debug, Default)]
-struct Hurt {
-    files: Vec<(SessionId, Vec<u8>)>,
-    count: u64,
-    seen: HashSet<(SessionId, Vec<u8>)>,
-}
-
-fn findings(bad: Bad, mut hurt: BTreeMap<Option<PackName>, Hurt>) -> Vec<Finding> {
+/// One finding for each bad pack, and one for blobs that are in none.
+fn findings_of(bad: Bad, mut hurt: BTreeMap<Option<PackName>, Hurt>) -> Vec<Finding> {
     let mut messages: BTreeMap<Option<PackName>, Vec<String>> = BTreeMap::new();
-    for (pack, message) in bad.packs {
-        messages.entry(Some(pack)).or_default().push(message);
+    for (pack, bad) in bad.packs {
+        messages.entry(Some(pack)).or_default().push(bad.message);
     }
     for (pack, message) in bad.blobs.into_values() {
         messages.entry(pack).or_default().push(message);
@@ -170,6 +225,9 @@ fn findings(bad: Bad, mut hurt: BTreeMap<Option<PackName>, Hurt>) -> Vec<Finding
         let Hurt { files, count, .. } = hurt.remove(&pack).unwrap_or_default();
         let more = messages.len().saturating_sub(1);
         let mut message = messages.swap_remove(0);
+        if let Some(pack) = pack.filter(|pack| !message.contains(&pack.to_string())) {
+            message.push_str(&format!(" (in pack {pack})"));
+        }
         if more > 0 {
             message.push_str(&format!(" (and {more} more)"));
         }

@@ -7,6 +7,8 @@ mod policy;
 pub use policy::{Decision, GroupBy, KeepPolicy, Reason, plan};
 
 use crate::format::mark::MarkKind;
+use crate::repository::damage::refuse;
+use crate::repository::snapshots::Listing;
 use crate::repository::{Repository, SnapshotFilter};
 use crate::words::{Error, Progress, Result, SessionId, Timestamp};
 
@@ -51,7 +53,8 @@ pub struct ForgetReport {
 /// Decides, and marks.
 ///
 /// # Errors
-/// [`Error::Invalid`] when the policy keeps nothing at all; [`Error::NoSnapshot`]; what the store says.
+/// [`Error::Invalid`] when the policy keeps nothing at all; [`Error::Damaged`] when a policy is to judge and something cannot be read;
+/// [`Error::NoSnapshot`]; what the store says.
 pub fn forget(repository: &Repository, options: &ForgetOptions, progress: &dyn Progress) -> Result<ForgetReport> {
     progress.stage("Choosing snapshots");
     let mut report = ForgetReport::default();
@@ -62,7 +65,9 @@ pub fn forget(repository: &Repository, options: &ForgetOptions, progress: &dyn P
                     "The policy keeps nothing; say what to keep, or name snapshots".into(),
                 ));
             }
-            let snapshots = repository.snapshots(filter)?;
+            let Listing { snapshots, damaged } = repository.listing(filter)?;
+            // A snapshot that cannot be read may be the one that a rule would keep in place of another.
+            refuse(&damaged)?;
             report.groups = plan(&snapshots, keep, *group_by, options.now, &options.time_zone);
         }
         What::Snapshots(wanted) => {

@@ -20,7 +20,7 @@ mod survey;
 
 use crate::repository::Repository;
 use crate::repository::writer::Machine;
-use crate::store::probe;
+use crate::store::probe::{self, Verdict};
 use crate::words::{Error, Progress, Result, SessionId, Timestamp};
 
 pub use plan::{PackFate, PrunePlan};
@@ -81,17 +81,31 @@ const ATTEMPTS: usize = 16;
 /// Deletes what no snapshot needs, and repacks what is mostly unused.
 ///
 /// # Errors
-/// [`Error::RoleTooSmall`] for writers and readers; [`Error::Damaged`] when references cannot be read, for then nothing may be deleted;
-/// what the store says.
+/// [`Error::RoleTooSmall`] for writers and readers; [`Error::Damaged`] when something cannot be read that may say what is needed, for then nothing
+/// may be deleted; [`Error::Invalid`] for a store that does not do what maintenance needs; what the store says.
 pub fn prune(repository: &Repository, options: &PruneOptions, progress: &dyn Progress) -> Result<PruneReport> {
     let keys = repository.keys();
     if keys.maintenance.pair.is_none() || keys.mark.is_none() {
         return Err(repository.role_too_small("a maintainer or an owner"));
     }
-    if !options.exclusive && !options.dry_run && !probe::creates_if_absent(repository.store())? {
-        return Err(Error::Invalid(
-            "This store overwrites where it should refuse, so prune is safe only when nothing else runs; say so with --exclusive".into(),
-        ));
+    if !options.dry_run {
+        match probe::for_maintenance(repository.store())? {
+            Verdict::Everything => {}
+            Verdict::ExclusiveMaintenance if options.exclusive => {}
+            Verdict::ExclusiveMaintenance => {
+                return Err(Error::Invalid(
+                    "This store overwrites where it should refuse, so prune is safe only when nothing else runs; say so with --exclusive".into(),
+                ));
+            }
+            // Who does not see what others have written cannot know what they need, alone or not.
+            Verdict::NoMaintenance | Verdict::Nothing => {
+                return Err(Error::Invalid(
+                    "This store does not show at once what was written, so prune could delete what a backup has just stored; nothing was deleted, \
+                     and --exclusive does not help. Copy the repository to a store that does"
+                        .into(),
+                ));
+            }
+        }
     }
     for _ in 0..ATTEMPTS {
         let before = repository.newest_generation(0)?.0.number;

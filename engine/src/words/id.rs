@@ -131,6 +131,15 @@ impl PackName {
     pub fn object(&self) -> ObjectName {
         format!("p/{}/{:08x}", self.session, self.number)
     }
+
+    /// The pack that an object's name stands for.
+    pub fn of_object(name: &str) -> Option<Self> {
+        let (session, number) = name.strip_prefix("p/")?.split_once('/')?;
+        Some(Self {
+            session: session.parse().ok()?,
+            number: u32::from_str_radix(number, 16).ok()?,
+        })
+    }
 }
 
 impl fmt::Display for PackName {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use engine::crypto::passphrase::PassphraseCost;
 use engine::repository::{InitOptions, Repository};
+use engine::store::probe::{self, Verdict};
 use engine::words::Error;
 
 use crate::output::show;
@@ -70,8 +71,19 @@ impl Init {
         if let (Some(key), Some(path)) = (&key, &sheet_path) {
             session::write_secret(path, &session::recovery_sheet(&repository, key))?;
         }
+        // The repository is made, whatever the store turns out to be: it may be all that there is.
+        let verdict = probe::probe(repository.store()).map(|report| report.verdict());
+        let warning = match &verdict {
+            Ok(Verdict::Everything) => None,
+            Ok(verdict) => Some(verdict.to_string()),
+            Err(error) => Some(format!("Could not find out what the store does: {error}")),
+        };
+        if let Some(warning) = warning {
+            anstream::eprintln!("Warning: {warning}");
+        }
         if session.global.json {
             show::json(&serde_json::json!({
+                "verdict": verdict.ok().map(|verdict| verdict.to_string()),
                 "repository": repository.id().to_string(),
                 "location": location.to_string(),
                 "key_file": key_path,

@@ -234,49 +234,80 @@ impl Stats {
         shown.finish();
         let stats = stats?;
         if session.global.json {
-            show::json(&serde_json::json!({
-                "snapshots": stats.snapshots,
-                "files": stats.files,
-                "logical_bytes": stats.logical_bytes,
-                "blobs": stats.blobs,
-                "used_bytes": stats.used_bytes,
-                "packs": stats.packs,
-                "stored_bytes": stats.stored_bytes,
-                "reduction": stats.reduction(),
-                "alone": stats.alone.iter().map(|(snapshot, bytes)| serde_json::json!({
-                    "snapshot": snapshot.id.to_string(), "bytes": bytes,
-                })).collect::<Vec<_>>(),
-            }))?;
-            return Ok(0);
+            show::json(&stats_json(&stats))?;
+        } else {
+            print_stats(&stats)?;
         }
-        show::line(&format!("Snapshots  {}", stats.snapshots))?;
-        show::line(&format!(
-            "Files      {} in all, {}",
-            stats.files,
-            show::bytes(stats.logical_bytes)
-        ))?;
-        show::line(&format!(
-            "Used       {} in {} blobs: {:.1} times less",
-            show::bytes(stats.used_bytes),
-            stats.blobs,
-            stats.reduction()
-        ))?;
-        show::line(&format!(
-            "Stored     {} in {} packs",
-            show::bytes(stats.stored_bytes),
-            stats.packs
-        ))?;
-        let mut table = show::table(&["id", "time", "alone"]);
-        for (snapshot, bytes) in &stats.alone {
-            table.add_row([
-                snapshot.id.short(),
-                show::time(snapshot.summary.time),
-                show::bytes(*bytes),
-            ]);
-        }
-        show::line(&table.trim_fmt())?;
         Ok(0)
     }
+}
+
+fn stats_json(stats: &engine::verbs::stats::Stats) -> serde_json::Value {
+    let (files, used) = (stats.files, stats.used);
+    serde_json::json!({
+        "snapshots": stats.snapshots,
+        "files": files.map(|files| files.files),
+        "logical_bytes": files.map(|files| files.logical_bytes),
+        "blobs": used.map(|used| used.blobs),
+        "data_bytes": used.map(|used| used.data_bytes),
+        "tree_bytes": used.map(|used| used.tree_bytes),
+        "used_bytes": used.map(|used| used.stored_bytes),
+        "packs": stats.packs,
+        "stored_bytes": stats.stored_bytes,
+        "deduplication": stats.deduplication(),
+        "compression": stats.compression(),
+        "reduction": stats.reduction(),
+        "alone": stats.alone.iter().map(|(snapshot, bytes)| serde_json::json!({
+            "snapshot": snapshot.id.to_string(), "bytes": bytes,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn print_stats(stats: &engine::verbs::stats::Stats) -> Result<()> {
+    let times = |ratio: Option<f64>| ratio.map_or_else(|| "unknown".to_owned(), |ratio| format!("{ratio:.2} times"));
+    show::line(&format!("Snapshots      {}", stats.snapshots))?;
+    show::line(&match stats.files {
+        Some(files) => format!(
+            "Files          {} in all, {}",
+            files.files,
+            show::bytes(files.logical_bytes)
+        ),
+        None => "Files          not visible with this key; a reader's or an owner's shows them".to_owned(),
+    })?;
+    match stats.used {
+        Some(used) => {
+            show::line(&format!(
+                "Contents       {} without what occurs twice, and {} of trees",
+                show::bytes(used.data_bytes),
+                show::bytes(used.tree_bytes)
+            ))?;
+            show::line(&format!(
+                "Used           {} in {} blobs",
+                show::bytes(used.stored_bytes),
+                used.blobs
+            ))?;
+        }
+        None => show::line("Used           not visible with this key; a maintainer's or an owner's shows it")?,
+    }
+    show::line(&format!(
+        "Stored         {} in {} packs",
+        show::bytes(stats.stored_bytes),
+        stats.packs
+    ))?;
+    if stats.snapshots > 0 {
+        show::line(&format!("Deduplication  {}", times(stats.deduplication())))?;
+        show::line(&format!("Compression    {}", times(stats.compression())))?;
+        show::line(&format!("Reduction      {} in all", times(stats.reduction())))?;
+    }
+    let mut table = show::table(&["id", "time", "alone"]);
+    for (snapshot, bytes) in &stats.alone {
+        table.add_row([
+            snapshot.id.short(),
+            show::time(snapshot.summary.time),
+            bytes.map_or_else(|| "not visible".to_owned(), show::bytes),
+        ]);
+    }
+    show::line(&table.trim_fmt())
 }
 
 /// Print a snapshot's record, or the repository's config.

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 use engine::format::envelope::Access;
 use engine::source::Pattern;
-use engine::store::probe;
+use engine::store::probe::{self, Verdict};
 use engine::target::{Loss, Overwrite, OwnerMap};
 use engine::verbs::restore::{RestoreOptions, RestoreReport, Selection, StepKind, restore};
 use engine::words::Error;
@@ -243,6 +243,7 @@ impl Probe {
                 "create_if_absent": report.create_if_absent,
                 "read_after_write": report.read_after_write,
                 "list_after_write": report.list_after_write,
+                "ranges": report.ranges,
                 "verdict": report.verdict().to_string(),
             }))?;
         } else {
@@ -259,14 +260,15 @@ impl Probe {
                 "Lists what was just written          {}",
                 word(report.list_after_write)
             ))?;
+            show::line(&format!(
+                "Gives parts of objects                {}",
+                word(report.ranges)
+            ))?;
             show::line(&report.verdict().to_string())?;
         }
-        Ok(
-            if report.create_if_absent && report.read_after_write && report.list_after_write {
-                0
-            } else {
-                failure::PARTIAL
-            },
-        )
+        Ok(match report.verdict() {
+            Verdict::Everything => 0,
+            Verdict::ExclusiveMaintenance | Verdict::NoMaintenance | Verdict::Nothing => failure::PARTIAL,
+        })
     }
 }

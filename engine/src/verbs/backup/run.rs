@@ -203,7 +203,7 @@ impl<'r, 'o> Run<'r, 'o> {
         let view = writer.view();
         for (session, state) in &view.sessions {
             let stopped = state.end.as_ref().is_none_or(|end| end.outcome != Outcome::Commit);
-            if *session == writer.session() || !stopped || !state.open {
+            if *session == writer.session() || !stopped || !state.open || state.unreadable {
                 continue;
             }
             let Ok(open) = self.repository.session_open(view, *session) else {

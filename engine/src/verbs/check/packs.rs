@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Bad, CheckOptions, CheckReport, ReadData};
+use super::{Bad, BadPack, CheckOptions, CheckReport, ReadData};
 use crate::format::envelope::{self, Access, Kind};
 use crate::format::pack::{self, Table};
 use crate::format::segment::PackInfo;
@@ -23,7 +23,7 @@ pub(super) fn presence(repository: &Repository, view: &View, bad: &mut Bad, repo
             None => missing.push(info.name),
             Some(size) if *size != u64::from(info.size) => {
                 let message = format!("Pack {} has {size} bytes instead of {}", info.name, info.size);
-                bad.packs.insert(info.name, message);
+                bad.packs.insert(info.name, BadPack { message, hurts: true });
             }
             Some(_) => {}
         }
@@ -34,7 +34,8 @@ pub(super) fn presence(repository: &Repository, view: &View, bad: &mut Bad, repo
         let sizes = list(repository)?;
         for pack in missing {
             if newest.index.pack(&pack)?.is_some() && !sizes.contains_key(&pack) {
-                bad.packs.insert(pack, format!("Pack {pack} is missing from the store"));
+                let message = format!("Pack {pack} is missing from the store");
+                bad.packs.insert(pack, BadPack { message, hurts: true });
             }
         }
     }
@@ -52,14 +53,9 @@ pub(super) fn presence(repository: &Repository, view: &View, bad: &mut Bad, repo
 
 fn list(repository: &Repository) -> Result<HashMap<PackName, u64>> {
     let listed = repository.store().list("p/")?;
-    let parsed = listed.into_iter().filter_map(|object| {
-        let (session, number) = object.name.strip_prefix("p/")?.split_once('/')?;
-        let pack = PackName {
-            session: session.parse().ok()?,
-            number: u32::from_str_radix(number, 16).ok()?,
-        };
-        Some((pack, object.size))
-    });
+    let parsed = listed
+        .into_iter()
+        .filter_map(|object| Some((PackName::of_object(&object.name)?, object.size)));
     Ok(parsed.collect())
 }
 
@@ -97,7 +93,8 @@ pub(super) fn read(
                             report.bytes_read += u64::from(info.size);
                             report.blobs_read += pack.blobs;
                             if let Some(message) = pack.damage {
-                                bad.packs.insert(info.name, message);
+                                let hurts = !pack.is_whole;
+                                bad.packs.insert(info.name, BadPack { message, hurts });
                             }
                             for (entry, message) in pack.bad {
                                 bad.blobs
@@ -168,6 +165,8 @@ fn choose(mut packs: Vec<PackInfo>, options: &CheckOptions) -> Vec<PackInfo> {
 struct PackRead {
     blobs: u64,
     damage: Option<String>,
+    /// Every blob in it was opened and is right.
+    is_whole: bool,
     bad: Vec<(pack::TableEntry, String)>,
 }
 
@@ -237,8 +236,11 @@ fn read_pack(repository: &Repository, info: &PackInfo) -> Result<PackRead> {
         }
     }
     // A flipped bit that hurts no blob is damage of the pack alone; one that does is the blob's.
-    if !read.bad.is_empty() {
+    read.is_whole = read.bad.is_empty();
+    if !read.is_whole {
         read.damage = None;
+    } else if let Some(damage) = &mut read.damage {
+        damage.push_str("; every blob in it is whole");
     }
     Ok(read)
 }

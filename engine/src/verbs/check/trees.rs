@@ -1,17 +1,29 @@
-//! Trees: do they open, and is everything that they name indexed?
+//! Trees: do they open, is everything that they name indexed, and do the snapshots' references name it too?
+//!
+//! Snapshots are walked in groups, all of a group at once and from the roots down, so that what they share is read once and it is known for each
+//! tree blob which of them need it. What a group holds in memory grows with its packs and tree blobs, not with its files.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
-use super::{Bad, CheckReport, Hurt};
+use super::fresh::Fresh;
+use super::{Bad, CheckReport, Finding};
+use crate::format::references::Used;
 use crate::format::tree::list::List;
-use crate::format::tree::{Content, Entry, EntryKind, Extent, Node, TreeReader, TreeSource};
+use crate::format::tree::{Node, TreeSource};
+use crate::index::Place;
+use crate::repository::damage::is_damage;
 use crate::repository::{Repository, StoredSnapshot};
+use crate::verbs::moved::Usage;
 use crate::words::{BlobId, BlobKind, Error, PackName, Progress, Result};
 
-/// Files that are listed of each snapshot and finding.
-const FILES_LISTED: usize = 20;
+/// Snapshots of a group: as many as a mask has bits.
+const GROUP_SNAPSHOTS: usize = 64;
+/// Packs in the references of a group, about.
+const GROUP_PACKS: usize = 1 << 20;
+/// How often a group is walked again when maintenance was faster.
+const ATTEMPTS: usize = 3;
 
-/// Walks every snapshot's tree; what two share is walked once.
+/// Walks every snapshot's tree.
 pub(super) fn walk_all(
     repository: &Repository,
     snapshots: &[StoredSnapshot],
@@ -19,115 +31,264 @@ pub(super) fn walk_all(
     report: &mut CheckReport,
     progress: &dyn Progress,
 ) -> Result<()> {
-    let mut walk = Walk {
-        repository,
-        seen: HashSet::new(),
-        bad,
-        opened: 0,
-    };
-    for snapshot in snapshots {
-        if progress.interrupted() {
-            return Err(Error::Interrupted);
+    let mut rest = snapshots;
+    let mut attempts = 0;
+    while !rest.is_empty() {
+        let view = repository.view()?;
+        // Whoever has no key to references does not compare them; damage in them was found before.
+        let usage = match Usage::new(repository, &view) {
+            Ok(usage) => Some(usage),
+            Err(error) if is_damage(&error) || matches!(error, Error::RoleTooSmall { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let mut members = Vec::new();
+        let mut packs = 0;
+        for snapshot in rest.iter().take(GROUP_SNAPSHOTS) {
+            // Forgotten and pruned since it was listed: there is nothing to compare with.
+            let usage = usage.as_ref().filter(|_| view.committed(snapshot.id).is_some());
+            let used = match usage.map(|usage| usage.of(snapshot.id)).transpose() {
+                Ok(used) => used,
+                Err(error) if is_damage(&error) => None,
+                Err(error) => return Err(error),
+            };
+            packs += used.as_ref().map_or(0, HashMap::len);
+            if packs > GROUP_PACKS && !members.is_empty() {
+                break;
+            }
+            members.push(Member {
+                snapshot,
+                used,
+                gap: Gap::default(),
+            });
         }
-        if let Some(record) = &snapshot.record {
-            walk.node(&record.root.0)?;
+        let mut walk = Walk {
+            repository,
+            source: Fresh::new(repository),
+            members,
+            masks: HashMap::new(),
+            levels: Vec::new(),
+            bad: &mut *bad,
+            opened: 0,
+        };
+        walk.walk(progress)?;
+        let Walk { members, opened, .. } = walk;
+        let any_gap = members.iter().any(|member| member.gap.blobs > 0);
+        let overtaken = any_gap && repository.refresh()?.generation.number != view.generation.number;
+        if overtaken && attempts < ATTEMPTS {
+            // Maintenance has moved what the references were compared with.
+            attempts += 1;
+            continue;
         }
-        report.snapshots += 1;
-        progress.done(1, 0);
+        attempts = 0;
+        rest = &rest[members.len()..];
+        report.tree_blobs += opened;
+        report.snapshots += members.len() as u64;
+        progress.done(members.len() as u64, 0);
+        if overtaken {
+            let note =
+                "Maintenance was faster: the references of some snapshots could not be compared with their trees";
+            report.notes.push(note.to_owned());
+        } else {
+            report.findings.extend(members.iter().filter_map(Member::finding));
+        }
     }
-    report.tree_blobs += walk.opened;
     Ok(())
+}
+
+/// A snapshot of the group.
+struct Member<'s> {
+    snapshot: &'s StoredSnapshot,
+    /// What its references name, by the packs where that is now.
+    used: Option<HashMap<PackName, Used>>,
+    gap: Gap,
+}
+
+/// What a tree needs and its references do not name.
+#[derive(Default)]
+struct Gap {
+    blobs: u64,
+    packs: BTreeSet<PackName>,
+}
+
+impl Member<'_> {
+    fn names(&self, place: &Place) -> bool {
+        let Some(used) = &self.used else { return true };
+        used.get(&place.pack).is_some_and(|used| used.contains(place.ordinal))
+    }
+
+    fn finding(&self) -> Option<Finding> {
+        let pack = *self.gap.packs.first()?;
+        let message = format!(
+            "The references of snapshot {} do not name {} blobs that its tree needs, in {} packs from {pack} on: prune would take them for unused",
+            self.snapshot.id,
+            self.gap.blobs,
+            self.gap.packs.len(),
+        );
+        Some(Finding {
+            message,
+            pack: Some(pack),
+            ..Finding::default()
+        })
+    }
+}
+
+/// A leaf or parent that has yet to be read, and the entries and bytes below it that its parent speaks of.
+struct Todo {
+    id: BlobId,
+    said: Option<(u64, u64)>,
 }
 
 struct Walk<'a> {
     repository: &'a Repository,
-    /// By the first half of their ids: what has been walked.
-    seen: HashSet<([u8; 16], BlobKind)>,
+    source: Fresh<'a>,
+    members: Vec<Member<'a>>,
+    /// By the first half of a tree blob's id: the members that need it.
+    masks: HashMap<[u8; 16], u64>,
+    /// By height: what has been named by something higher.
+    levels: Vec<Vec<Todo>>,
     bad: &'a mut Bad,
     opened: u64,
 }
 
 impl Walk<'_> {
-    fn node(&mut self, root: &BlobId) -> Result<()> {
-        let mut todo = vec![*root];
-        while let Some(id) = todo.pop() {
-            if !self.seen.insert((id.prefix(), BlobKind::Tree)) {
+    fn walk(&mut self, progress: &dyn Progress) -> Result<()> {
+        for number in 0..self.members.len() {
+            let Some(record) = &self.members[number].snapshot.record else {
                 continue;
-            }
-            self.opened += 1;
-            match Node::load(self.repository, &id) {
-                Ok(Node::Parent(parent)) => todo.extend(parent.children.iter().rev().map(|child| child.id)),
-                Ok(Node::Leaf(leaf)) => {
-                    for blob in leaf.table().iter() {
-                        self.named_by_leaf(&blob)?;
-                    }
-                    // Entries are read as well: what does not parse is damage.
-                    if let Some(error) = TreeReader::new(self.repository, id).find_map(Result::err) {
-                        self.note(&id, error)?;
-                    }
-                }
+            };
+            let (id, mask) = (record.root.0, 1 << number);
+            match Node::load(&self.source, &id) {
+                Ok(Node::Parent(parent)) => self.push(parent.height, id, mask, None),
+                Ok(Node::Leaf(_)) => self.push(0, id, mask, None),
                 Err(error) => self.note(&id, error)?,
+            }
+        }
+        // When a level's turn comes, everything higher has said who needs it.
+        for height in (0..self.levels.len()).rev() {
+            for todo in std::mem::take(&mut self.levels[height]) {
+                if progress.interrupted() {
+                    return Err(Error::Interrupted);
+                }
+                self.opened += 1;
+                if let Err(error) = self.node(height as u8, &todo) {
+                    self.note(&todo.id, error)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, height: u8, id: BlobId, mask: u64, said: Option<(u64, u64)>) {
+        let height = usize::from(height);
+        if self.levels.len() <= height {
+            self.levels.resize_with(height + 1, Vec::new);
+        }
+        let known = self.masks.entry(id.prefix()).or_default();
+        if *known == 0 {
+            self.levels[height].push(Todo { id, said });
+        }
+        *known |= mask;
+    }
+
+    /// Reads a leaf or parent; what is wrong with it is an error.
+    fn node(&mut self, height: u8, todo: &Todo) -> Result<()> {
+        let Todo { id, said } = todo;
+        let mask = self.masks.get(&id.prefix()).copied().unwrap_or_default();
+        let differs = || Error::damaged(format!("Tree blob {id}"), "it is not what its parent says");
+        self.cover(BlobKind::Tree, id, mask)?;
+        match Node::load(&self.source, id)? {
+            Node::Parent(parent) => {
+                let fits =
+                    parent.height == height && said.is_none_or(|said| said == (parent.entries(), parent.bytes()));
+                if !fits {
+                    return Err(differs());
+                }
+                for child in &parent.children {
+                    self.push(height - 1, child.id, mask, Some((child.entries, child.bytes)));
+                }
+            }
+            Node::Leaf(leaf) => {
+                for blob in leaf.table().iter() {
+                    self.named_by_leaf(&blob, mask)?;
+                }
+                // Entries are read as well: what does not parse is damage.
+                let mut cursor = leaf.cursor();
+                while cursor.step().map_err(|malformed| malformed.of(id))? {
+                    cursor.entry().map_err(|malformed| malformed.of(id))?;
+                }
+                if height != 0 || said.is_some_and(|said| said != (cursor.count(), cursor.bytes())) {
+                    return Err(differs());
+                }
             }
         }
         Ok(())
     }
 
     /// A leaf's table names data blobs and lists of chunks; the index tells which it is.
-    fn named_by_leaf(&mut self, id: &BlobId) -> Result<()> {
-        if self.seen.contains(&(id.prefix(), BlobKind::Data)) || self.seen.contains(&(id.prefix(), BlobKind::Tree)) {
-            return Ok(());
+    fn named_by_leaf(&mut self, id: &BlobId, mask: u64) -> Result<()> {
+        if self.repository.locate(BlobKind::Data, id)?.is_none()
+            && self.repository.locate(BlobKind::Tree, id)?.is_some()
+        {
+            return self.list(id, mask);
         }
-        if self.repository.locate(BlobKind::Data, id)?.is_some() {
-            self.seen.insert((id.prefix(), BlobKind::Data));
-            return Ok(());
-        }
-        if self.repository.locate(BlobKind::Tree, id)?.is_some() {
-            return self.list(id);
-        }
-        self.data(id)
+        self.cover(BlobKind::Data, id, mask)
     }
 
-    fn data(&mut self, id: &BlobId) -> Result<()> {
-        if !self.seen.insert((id.prefix(), BlobKind::Data)) {
+    fn list(&mut self, id: &BlobId, mask: u64) -> Result<()> {
+        let known = self.masks.entry(id.prefix()).or_default();
+        let (before, fresh) = (*known, mask & !*known);
+        *known |= mask;
+        if fresh == 0 {
             return Ok(());
         }
-        match self.repository.find(BlobKind::Data, id) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let Error::MissingBlob { .. } = error else {
-                    return Err(error);
-                };
-                self.bad
-                    .blobs
-                    .insert((id.prefix(), BlobKind::Data), (None, error.to_string()));
-                Ok(())
+        self.opened += u64::from(before == 0);
+        self.cover(BlobKind::Tree, id, fresh)?;
+        let list = self.source.load(id);
+        match list.and_then(|blob| List::parse(&blob).map_err(|malformed| malformed.of(id))) {
+            Ok(list) if list.height > 0 => list.table().iter().try_for_each(|below| self.list(&below, fresh)),
+            Ok(list) => {
+                let mut chunks = list.table().iter();
+                chunks.try_for_each(|chunk| self.cover(BlobKind::Data, &chunk, fresh))
             }
-        }
-    }
-
-    fn list(&mut self, id: &BlobId) -> Result<()> {
-        if !self.seen.insert((id.prefix(), BlobKind::Tree)) {
-            return Ok(());
-        }
-        self.opened += 1;
-        let list = self
-            .repository
-            .load(id)
-            .and_then(|blob| List::parse(&blob).map_err(|malformed| malformed.of(id)));
-        match list {
-            Ok(list) if list.height > 0 => list.table().iter().try_for_each(|below| self.list(&below)),
-            Ok(list) => list.table().iter().try_for_each(|chunk| self.data(&chunk)),
             Err(error) => self.note(id, error),
         }
     }
 
+    /// Looks a blob up, and whether all who need it refer to it. Missing data is noted; missing trees are when they are read.
+    fn cover(&mut self, kind: BlobKind, id: &BlobId, mask: u64) -> Result<()> {
+        let place = match (self.repository.locate(kind, id)?, kind) {
+            (Some(place), _) => place,
+            (None, BlobKind::Tree) => return Ok(()),
+            (None, BlobKind::Data) => match self.repository.find(kind, id) {
+                Ok(place) => place,
+                Err(error @ Error::MissingBlob { .. }) => {
+                    self.bad.blobs.insert((id.prefix(), kind), (None, error.to_string()));
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        let mut places = None;
+        for (number, member) in self.members.iter_mut().enumerate() {
+            if mask & (1 << number) == 0 || member.names(&place) {
+                continue;
+            }
+            // It may refer to the same blob in another pack.
+            let places = match &mut places {
+                Some(places) => places,
+                none => none.insert(self.repository.view()?.index.places(kind, id)?),
+            };
+            if !places.iter().any(|place| member.names(place)) {
+                member.gap.blobs += 1;
+                member.gap.packs.insert(place.pack);
+            }
+        }
+        Ok(())
+    }
+
     /// Damage is noted; anything else ends the check.
     fn note(&mut self, id: &BlobId, error: Error) -> Result<()> {
-        let damage = matches!(
-            error,
-            Error::Damaged { .. } | Error::MissingBlob { .. } | Error::Missing { .. }
-        );
-        if !damage {
+        if !is_damage(&error) {
             return Err(error);
         }
         let pack = self.repository.locate(BlobKind::Tree, id)?.map(|place| place.pack);
@@ -135,103 +296,5 @@ impl Walk<'_> {
             .blobs
             .insert((id.prefix(), BlobKind::Tree), (pack, error.to_string()));
         Ok(())
-    }
-}
-
-/// Which files need what is bad, by the pack that it is in.
-pub(super) fn hurt(
-    repository: &Repository,
-    snapshots: &[StoredSnapshot],
-    bad: &Bad,
-    progress: &dyn Progress,
-) -> Result<BTreeMap<Option<PackName>, Hurt>> {
-    let mut all: BTreeMap<Option<PackName>, Hurt> = BTreeMap::new();
-    for snapshot in snapshots {
-        if progress.interrupted() {
-            return Err(Error::Interrupted);
-        }
-        let Some(record) = &snapshot.record else { continue };
-        for entry in TreeReader::new(repository, record.root.0) {
-            // From the first damaged leaf on the tree cannot be read in order: everything from there is hurt.
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(error) => {
-                    for (pack, _) in bad
-                        .blobs
-                        .iter()
-                        .filter(|((_, kind), _)| *kind == BlobKind::Tree)
-                        .map(|(_, bad)| bad)
-                    {
-                        add(
-                            &mut all,
-                            *pack,
-                            snapshot,
-                            format!("(part of the tree: {error})").as_bytes(),
-                        );
-                    }
-                    break;
-                }
-            };
-            for pack in needs(repository, &entry, bad)? {
-                add(&mut all, pack, snapshot, &entry.path);
-            }
-        }
-    }
-    Ok(all)
-}
-
-fn add(all: &mut BTreeMap<Option<PackName>, Hurt>, pack: Option<PackName>, snapshot: &StoredSnapshot, path: &[u8]) {
-    let hurt = all.entry(pack).or_default();
-    if !hurt.seen.insert((snapshot.id, path.to_vec())) {
-        return;
-    }
-    hurt.count += 1;
-    if hurt.files.iter().filter(|(session, _)| *session == snapshot.id).count() < FILES_LISTED {
-        hurt.files.push((snapshot.id, path.to_vec()));
-    }
-}
-
-/// The bad packs and places that a file needs.
-fn needs(repository: &Repository, entry: &Entry, bad: &Bad) -> Result<Vec<Option<PackName>>> {
-    let EntryKind::File { size, content, .. } = &entry.kind else {
-        return Ok(Vec::new());
-    };
-    let mut blobs = Vec::new();
-    match content {
-        Content::Empty => {}
-        Content::Slab { blob, .. } => blobs.push(*blob),
-        Content::Chunks(extents) => blobs.extend(extents.iter().filter_map(chunk)),
-        Content::List { blob } => {
-            for extent in crate::format::tree::ListReader::new(repository, *blob, *size) {
-                match extent {
-                    Ok((_, extent)) => blobs.extend(chunk(&extent)),
-                    Err(Error::Damaged { .. } | Error::MissingBlob { .. } | Error::Missing { .. }) => {
-                        let place = repository.locate(BlobKind::Tree, blob)?;
-                        return Ok(vec![place.map(|place| place.pack)]);
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-    }
-    let mut packs = Vec::new();
-    for blob in blobs {
-        if let Some((pack, _)) = bad.blobs.get(&(blob.prefix(), BlobKind::Data)) {
-            packs.push(*pack);
-        } else if let Some(place) = repository.locate(BlobKind::Data, &blob)?
-            && bad.packs.contains_key(&place.pack)
-        {
-            packs.push(Some(place.pack));
-        }
-    }
-    packs.sort_unstable();
-    packs.dedup();
-    Ok(packs)
-}
-
-fn chunk(extent: &Extent) -> Option<BlobId> {
-    match extent {
-        Extent::Hole { .. } => None,
-        Extent::Chunk { blob, .. } => Some(*blob),
     }
 }

@@ -9,7 +9,7 @@ use crate::format::end::{Outcome, end_name};
 use crate::format::envelope::Kind;
 use crate::format::generation::{CataloguePart, FoldedSession, ObjectReference, catalogue_name, level_name};
 use crate::format::object::Binding;
-use crate::format::open::{SessionKind, open_name};
+use crate::format::open::{Open, SessionKind, open_name};
 use crate::format::references::references_name;
 use crate::format::segment::SegmentBuilder;
 use crate::repository::Repository;
@@ -143,7 +143,11 @@ fn gather(
             continue;
         };
         let open = match repository.fetch_object(&open_name(*session)) {
-            Ok(open) => open.to_vec(),
+            Ok(open) => {
+                // Its keys are in it: what replaces a damaged one must not be the damaged one.
+                Open::from_object(repository.id(), *session, &repository.keys().index, &open)?;
+                open.to_vec()
+            }
             // Another maintainer folds it at this moment; one of us will publish.
             Err(Error::Missing { .. }) => continue,
             Err(error) => return Err(error),
@@ -239,7 +243,7 @@ fn write_levels(
     ended: &BTreeSet<SessionId>,
 ) -> Result<(Vec<ObjectReference>, HashSet<SessionId>, Vec<String>)> {
     // What is running stays in segments of its own; everything else that is known and not dead is written anew.
-    let view = repository.load_view(Leave::Dead)?;
+    let view = repository.load_whole_view(Leave::Dead)?;
     // Not what the survey listed: sessions that committed since then are folded too, and their packs are younger than that list.
     let there = list_packs(repository)?;
     let stays = |pack: &PackName| {

@@ -15,9 +15,10 @@ use crate::format::generation::{Condemned, Generation, generation_name};
 use crate::format::open::SessionKind;
 use crate::format::references::Used;
 use crate::repository::Repository;
+use crate::repository::damage::refuse;
 use crate::repository::view::{Leave, SessionState, View};
 use crate::store::Created;
-use crate::verbs::stats::references;
+use crate::verbs::moved::references;
 use crate::words::id::random_bytes;
 use crate::words::{Error, PackName, Progress, Result, SessionId};
 
@@ -132,9 +133,9 @@ pub(super) fn barrier(
     loop {
         let mut sessions = repository.list_sessions()?;
         sessions.retain(|session, _| !survey.view.folded.contains_key(session));
-        repository.load_ends(&mut sessions)?;
+        refuse(&repository.load_ends(&mut sessions)?)?;
         for (session, state) in &mut sessions {
-            if state.end.is_none() && state.open && is_dead(repository, &survey.view, *session, state, options)? {
+            if state.is_running() && is_dead(repository, &survey.view, *session, state, options)? {
                 fence(repository, *session, options)?;
                 let end = repository.fetch_object(&end_name(*session))?;
                 state.end = Some(std::sync::Arc::new(repository.parse_end(*session, &end)?));
@@ -143,7 +144,7 @@ pub(super) fn barrier(
         }
         let running: BTreeMap<SessionId, u64> = sessions
             .iter()
-            .filter(|(_, state)| state.end.is_none() && state.open)
+            .filter(|(_, state)| state.is_running())
             .map(|(session, state)| (*session, state.at))
             .collect();
         let waited_for: BTreeSet<SessionId> = running
@@ -215,7 +216,7 @@ fn fence(repository: &Repository, session: SessionId, options: &PruneOptions) ->
 
 /// What sessions use that committed after the survey counted, and snapshots that are pinned by sessions that are still reading.
 fn late_references(repository: &Repository, survey: &Survey, barrier: &Barrier) -> Result<HashMap<PackName, Used>> {
-    let view = repository.load_view(Leave::Dead)?;
+    let view = repository.load_whole_view(Leave::Dead)?;
     let mut late: HashSet<SessionId> = view
         .all_committed()
         .filter(|(session, end)| {

@@ -67,7 +67,12 @@ fn remove_sessions(repository: &Repository, sessions: &[SessionId]) -> Result<()
                     Err(Error::Missing { .. }) => continue,
                     Err(error) => return Err(error),
                 };
-                repository.parse_end(session, &object)?.outcome == crate::format::end::Outcome::Fenced
+                match repository.parse_end(session, &object) {
+                    Ok(end) => end.outcome == crate::format::end::Outcome::Fenced,
+                    // It may be: then it must stay, and that it is there is all that its writer needs.
+                    Err(Error::Damaged { .. }) => true,
+                    Err(error) => return Err(error),
+                }
             }
             None => true,
         };

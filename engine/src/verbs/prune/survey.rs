@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::format::generation::ObjectReference;
-use crate::format::open::SessionKind;
-use crate::format::references::{Moved, Used};
+use crate::format::references::Used;
+use crate::repository::damage::refuse;
 use crate::repository::view::{Leave, View};
 use crate::repository::{Repository, snapshots::Marked};
-use crate::verbs::stats::references;
+use crate::verbs::moved::{Tables, references};
 use crate::words::{Error, PackName, Result, SessionId};
 
 /// Everything that a plan needs to know.
@@ -33,126 +33,16 @@ pub(super) struct Survey {
     condemned: HashSet<PackName>,
 }
 
-/// Where blobs of old packs went, by old pack.
-///
-/// A reference is followed to a place that is there and neither condemned nor dead in the generation that this maintainer will succeed, and stays
-/// where it is when there is none. Only one maintainer can succeed a generation, so what one follows, the next finds alive; and a writer that
-/// refers to an old place while its new one is condemned keeps the old one (the model's findings 2 and 3 are the stories behind this).
-#[derive(Default)]
-pub(super) struct Tables {
-    by_pack: HashMap<PackName, Vec<Table>>,
-}
-
-/// What one repack session moved out of one pack: new place by old ordinal.
-struct Table {
-    session: SessionId,
-    to: HashMap<u16, (PackName, u16)>,
-}
-
-impl Tables {
-    fn add(&mut self, session: SessionId, moved: Vec<Moved>) {
-        for table in moved {
-            let place = |pack: u32, ordinal: u16| (PackName { session, number: pack }, ordinal);
-            let to = table
-                .to
-                .iter()
-                .map(|(old, pack, new)| (*old, place(*pack, *new)))
-                .collect();
-            self.by_pack
-                .entry(table.pack())
-                .or_default()
-                .push(Table { session, to });
-        }
-    }
-
-    /// Adds `used` of `pack` to `all`, following moved blobs; `needed` gets the sessions whose tables were needed.
-    fn follow(
-        &self,
-        (pack, used): (PackName, &Used),
-        blobs: &dyn Fn(PackName) -> u32,
-        is_alive: &dyn Fn(PackName) -> bool,
-        all: &mut HashMap<PackName, Used>,
-        needed: &mut HashSet<SessionId>,
-    ) {
-        if !self.by_pack.contains_key(&pack) {
-            merge(all, pack, used);
-            return;
-        }
-        // A pack that is gone has tables that say where all its used blobs are; how many it had they do not say.
-        let count = match (used, blobs(pack)) {
-            (Used::Some { blobs, .. }, _) => *blobs,
-            (Used::All, 0) => u32::from(u16::MAX),
-            (Used::All, blobs) => blobs,
-        };
-        let mut stay = Used::none(count);
-        let mut stays = false;
-        for ordinal in (0..count)
-            .filter_map(|ordinal| u16::try_from(ordinal).ok())
-            .filter(|at| used.contains(*at))
-        {
-            match self.resolve((pack, ordinal), is_alive, needed, 0) {
-                Some((to, place)) => {
-                    let fresh = || Used::none(blobs(to).max(u32::from(place) + 1));
-                    all.entry(to).or_insert_with(fresh).insert(place);
-                }
-                None => {
-                    stay.insert(ordinal);
-                    stays = true;
-                }
-            }
-        }
-        if stays {
-            merge(all, pack, &stay);
-        }
-    }
-
-    /// Where a blob is now: what was moved may have been moved again.
-    fn resolve(
-        &self,
-        (pack, ordinal): (PackName, u16),
-        is_alive: &dyn Fn(PackName) -> bool,
-        needed: &mut HashSet<SessionId>,
-        depth: usize,
-    ) -> Option<(PackName, u16)> {
-        if depth > MOVES_MAX {
-            return None;
-        }
-        for table in self.by_pack.get(&pack)? {
-            let Some(next) = table.to.get(&ordinal).copied() else {
-                continue;
-            };
-            let last = self
-                .resolve(next, is_alive, needed, depth + 1)
-                .or(is_alive(next.0).then_some(next));
-            if last.is_some() {
-                needed.insert(table.session);
-                return last;
-            }
-        }
-        None
-    }
-}
-
-/// A blob that was moved more often than this between two rewrites of references is looked for where it was.
-const MOVES_MAX: usize = 64;
-
-fn merge(all: &mut HashMap<PackName, Used>, pack: PackName, used: &Used) {
-    match all.entry(pack) {
-        std::collections::hash_map::Entry::Occupied(mut known) => known.get_mut().merge(used),
-        std::collections::hash_map::Entry::Vacant(free) => {
-            free.insert(used.clone());
-        }
-    }
-}
-
 /// Looks at everything. The list of packs comes before the list of sessions: whoever wrote a listed pack has its `open` in the later list.
 ///
 /// # Errors
-/// What the store says; [`Error::Damaged`] when a reference list cannot be read.
+/// What the store says; [`Error::Damaged`] when something cannot be read that may say that a pack is used.
 pub(super) fn survey(repository: &Repository) -> Result<Survey> {
     let sizes = list_packs(repository)?;
-    let view = repository.load_view(Leave::Dead)?;
+    let view = repository.load_whole_view(Leave::Dead)?;
     let marks = repository.marks()?;
+    refuse(&marks.damaged)?;
+    let marks = marks.by_snapshot;
     let condemned = view
         .generation
         .condemned
@@ -171,19 +61,12 @@ pub(super) fn survey(repository: &Repository) -> Result<Survey> {
         tables: Tables::default(),
     };
     let pinned = pinned(repository, &survey.view)?;
-    let pair = repository.keys().maintenance.pair.as_ref();
-    let pair = pair.ok_or_else(|| repository.role_too_small("a maintainer or an owner"))?;
+    survey.tables = Tables::load(repository, &survey.view)?;
     let committed: Vec<_> = survey
         .view
         .all_committed()
         .map(|(session, end)| (session, end.clone()))
         .collect();
-    for (session, end) in &committed {
-        if end.index.kind == SessionKind::Repack {
-            let part = end.maintenance(repository.id(), *session, pair)?;
-            survey.tables.add(*session, part.moved);
-        }
-    }
     for (session, end) in &committed {
         if !end.is_snapshot() {
             continue;
@@ -201,27 +84,14 @@ pub(super) fn list_packs(repository: &Repository) -> Result<HashMap<PackName, u6
     let listed = repository.store().list("p/")?;
     Ok(listed
         .into_iter()
-        .filter_map(|object| Some((pack_of(&object.name)?, object.size)))
+        .filter_map(|object| Some((PackName::of_object(&object.name)?, object.size)))
         .collect())
-}
-
-/// The pack that an object's name stands for.
-pub(super) fn pack_of(name: &str) -> Option<PackName> {
-    let (session, number) = name.strip_prefix("p/")?.split_once('/')?;
-    Some(PackName {
-        session: session.parse().ok()?,
-        number: u32::from_str_radix(number, 16).ok()?,
-    })
 }
 
 /// Snapshots that running read sessions hold.
 fn pinned(repository: &Repository, view: &View) -> Result<HashSet<SessionId>> {
     let mut pinned = HashSet::new();
-    for (session, _) in view
-        .sessions
-        .iter()
-        .filter(|(_, state)| state.open && state.end.is_none())
-    {
+    for (session, _) in view.sessions.iter().filter(|(_, state)| state.is_running()) {
         match repository.session_open(view, *session) {
             Ok(open) => pinned.extend(open.pins),
             // Ended and removed since it was listed.

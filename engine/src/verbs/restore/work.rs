@@ -196,15 +196,23 @@ impl Work<'_> {
             .locate(BlobKind::Data, id)?
             .ok_or(Error::MissingBlob { id: *id })?;
         let start = u64::from(place.offset);
-        let sealed = self
+        let fetched = self
             .repository
-            .fetch(&place.pack, start..start + u64::from(place.length))?;
-        self.tally
-            .bytes_fetched
-            .fetch_add(sealed.len() as u64, Ordering::Relaxed);
-        self.repository
-            .unseal(&place, BlobKind::Data, id, &sealed)
-            .map(Bytes::from)
+            .fetch(&place.pack, start..start + u64::from(place.length));
+        let opened = fetched.and_then(|sealed| {
+            self.tally
+                .bytes_fetched
+                .fetch_add(sealed.len() as u64, Ordering::Relaxed);
+            self.repository.unseal(&place, BlobKind::Data, id, &sealed)
+        });
+        let opened = match opened {
+            Err(error) if is_local(&error) => {
+                let other = self.repository.other_copy(BlobKind::Data, id, &place)?;
+                other.ok_or(error)?
+            }
+            opened => opened?,
+        };
+        Ok(opened.into())
     }
 
     fn give_or_lose(&self, opened: Result<Bytes>, uses: Vec<Use>) {
