@@ -145,7 +145,8 @@ impl Walk<'_, '_> {
         if action == Action::Refresh {
             // The common case of a second restore: nothing at all to do.
             let right = existing.is_some_and(|existing| existing.matches(&item.metadata))
-                && item.metadata.attributes.is_empty();
+                && item.metadata.attributes.is_empty()
+                && !item.folder.has_surplus_attributes(&item.name, &item.metadata);
             match right {
                 true => work.done(item, StepKind::Unchanged, size, Ok(())),
                 false => self.window.make(work, Little::RefreshFile { item, size }),
