@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use engine::source::Pattern;
 use engine::target::Overwrite;
 use engine::verbs::restore::{RestoreOptions, Selection, StepKind};
+use rustix::fs::{FileType, Mode, XattrFlags};
 
 use crate::bench::{Bench, noise};
 use crate::likeness::difference;
@@ -329,4 +330,31 @@ fn what_is_left_out_stays_in_folders_that_are_removed() {
         left,
         ["gone", "gone/a.tmp", "gone/deep", "gone/deep/d.tmp", "kept"].map(std::path::PathBuf::from)
     );
+}
+
+/// What size, time, owner and permissions do not show: an attribute, or an ACL, that was added since.
+#[test]
+fn attributes_that_the_snapshot_does_not_have_are_taken_off_what_is_unchanged() {
+    let bench = Bench::new();
+    bench.write("file", "x");
+    let folder = fs::File::open(bench.folder.path()).unwrap();
+    rustix::fs::mknodat(&folder, "fifo", FileType::Fifo, Mode::from_raw_mode(0o644), 0).unwrap();
+    bench.backup();
+    let place = tempfile::tempdir().unwrap();
+    run(&bench, &to(place.path()));
+    let set = |name: &str, attribute: &str, value: &[u8]| {
+        rustix::fs::setxattr(place.path().join(name), attribute, value, XattrFlags::empty()).unwrap();
+    };
+    set("file", "user.note", b"added");
+    // Another user may read it, which the permissions (of group and mask) do not tell from before.
+    let acl = [
+        2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 210, 4, 0, 0, 4, 0, 4, 0, 255, 255, 255, 255, 16, 0, 4,
+        0, 255, 255, 255, 255, 32, 0, 4, 0, 255, 255, 255, 255,
+    ];
+    set("file", "system.posix_acl_access", &acl);
+    set("fifo", "system.posix_acl_access", &acl);
+    assert!(difference(bench.folder.path(), place.path()).is_some());
+    let report = run(&bench, &to(place.path()));
+    assert_eq!((report.unchanged, report.bytes_fetched), (2, 0), "{report:?}");
+    assert_eq!(difference(bench.folder.path(), place.path()), None);
 }

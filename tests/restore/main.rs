@@ -19,6 +19,8 @@ mod floor;
 mod verb;
 // Restoring over what is there.
 mod in_place;
+// Deleting what the snapshot does not have.
+mod delete;
 // A file as a stream, a folder as an archive.
 mod dump;
 // Restoring onto a block device.

@@ -111,37 +111,6 @@ impl Marker {
     }
 }
 
-impl Excludes {
-    /// Everything that was asked for, as text, for the snapshot's record.
-    pub fn texts(&self) -> Vec<String> {
-        let case = |pattern: &Pattern| if pattern.any_case { " (any case)" } else { "" };
-        let patterns = self
-            .patterns
-            .iter()
-            .map(|pattern| format!("{}{}", pattern.text, case(pattern)));
-        let includes = self
-            .includes
-            .iter()
-            .map(|pattern| format!("only {}{}", pattern.text, case(pattern)));
-        let markers = self.markers.iter().map(|marker| {
-            let (name, header) = (
-                String::from_utf8_lossy(&marker.name),
-                String::from_utf8_lossy(&marker.header),
-            );
-            if header.is_empty() {
-                format!("folders with {name}")
-            } else {
-                format!("folders with {name}: {header}")
-            }
-        });
-        let sizes = self
-            .larger_than
-            .iter()
-            .map(|size| format!("files larger than {size} bytes"));
-        patterns.chain(includes).chain(markers).chain(sizes).collect()
-    }
-}
-
 /// The excludes, ready to be asked.
 #[derive(Debug)]
 pub(crate) struct Filter {
@@ -152,6 +121,22 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    /// The files that mark folders.
+    pub(crate) fn markers(&self) -> &[Marker] {
+        &self.markers
+    }
+
+    /// Files with more bytes than this are left out.
+    pub(crate) fn larger_than(&self) -> Option<u64> {
+        self.larger_than
+    }
+
+    /// Whether nothing is left out.
+    pub(crate) fn takes_all(&self) -> bool {
+        let no_patterns = self.excludes.is_empty() && self.includes.is_empty();
+        no_patterns && self.markers.is_empty() && self.larger_than.is_none()
+    }
+
     /// Fails on a pattern that is none.
     pub(crate) fn new(excludes: Excludes) -> Result<Self> {
         Ok(Self {

@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use super::excludes::{Excludes, Filter};
 use super::folder::Descriptors;
 use super::found::SourceError;
+use super::left_out::LeftOut;
 use super::roots::Roots;
 use super::step::take_root;
 use super::stretch::{Finds, Item, NAMES_MOST, Rules, Scratch, Stretch};
@@ -60,6 +61,13 @@ impl Default for SourceOptions {
             open_folders: 0,
             names_at_once: 0,
         }
+    }
+}
+
+impl SourceOptions {
+    /// What was left out on purpose, as text, for the snapshot's record.
+    pub fn left_out(&self) -> Vec<String> {
+        LeftOut::texts(&self.excludes, self.one_file_system)
     }
 }
 

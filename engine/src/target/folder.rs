@@ -269,6 +269,12 @@ impl Folder {
         }
     }
 
+    /// Whether something here has attributes (an ACL, for one) that its entry does not have, so that they are to be taken off.
+    pub fn has_surplus_attributes(&self, name: &[u8], wanted: &Metadata) -> bool {
+        let descriptor = self.descriptor();
+        descriptor.is_ok_and(|descriptor| metadata::has_surplus_attributes(descriptor.as_fd(), name, wanted))
+    }
+
     /// Makes a folder here. `metadata` is set when it is finished.
     pub fn create(self: &Arc<Self>, name: &[u8], metadata: Option<Metadata>) -> Result<Arc<Self>, Failure> {
         check_name(name).map_err(|bad| Failure::refused(bad.to_string()))?;

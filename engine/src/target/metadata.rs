@@ -98,6 +98,11 @@ pub(super) fn apply_to_name(
     let refused = change.make(target, &path, |owner, group| {
         rustix::fs::chownat(folder, name, owner, group, AtFlags::SYMLINK_NOFOLLOW)
     });
+    // What was just made may have an ACL by inheritance, what was there before anything.
+    for attribute in surplus_attributes(&list_by_name(folder, name), wanted) {
+        let through = [through_proc(folder).as_bytes(), b"/", name].concat();
+        let _ = rustix::fs::lremovexattr(&through[..], attribute);
+    }
     for (attribute, value) in &wanted.attributes {
         // The folder is reached through its descriptor; the last name is not followed.
         let through = [through_proc(folder).as_bytes(), b"/", name].concat();
@@ -209,7 +214,6 @@ fn mode_for(target: &Target, wanted: &Metadata, stat: &Stat, refused: bool, path
 
 /// Takes off what the entry does not have: an inherited ACL, or the attributes of what was there before.
 fn strip_attributes(file: BorrowedFd<'_>, wanted: &Metadata) {
-    let has = |name: &[u8]| wanted.attributes.iter().any(|(wanted, _)| wanted == name);
     let Ok(length) = rustix::fs::flistxattr_query(file) else {
         return;
     };
@@ -217,19 +221,40 @@ fn strip_attributes(file: BorrowedFd<'_>, wanted: &Metadata) {
     let Ok(length) = rustix::fs::flistxattr(file, &mut names[..]) else {
         return;
     };
-    for name in names[..length.min(names.len())]
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty())
-    {
+    names.truncate(length);
+    for name in surplus_attributes(&names, wanted) {
+        // What cannot be removed was not put there by a backup of ours; permissions are set afterwards all the same.
+        let _ = rustix::fs::fremovexattr(file, name);
+    }
+}
+
+/// The attributes in a system's list that are to be taken off.
+fn surplus_attributes<'n>(names: &'n [u8], wanted: &'n Metadata) -> impl Iterator<Item = &'n [u8]> {
+    let has = |name: &[u8]| wanted.attributes.iter().any(|(wanted, _)| wanted == name);
+    names.split(|byte| *byte == 0).filter(move |name| {
         // Labels and signatures that the system sets by its own policy are not ours to remove.
         let policy =
-            name.starts_with(b"security.") && name != b"security.capability" || name.starts_with(b"trusted.overlay.");
-        let unknown = name.starts_with(b"system.") && name != ACL_ACCESS && name != ACL_DEFAULT;
-        if !policy && !unknown && !has(name) {
-            // What cannot be removed was not put there by a backup of ours; permissions are set afterwards all the same.
-            let _ = rustix::fs::fremovexattr(file, name);
-        }
-    }
+            name.starts_with(b"security.") && *name != b"security.capability" || name.starts_with(b"trusted.overlay.");
+        let unknown = name.starts_with(b"system.") && *name != ACL_ACCESS && *name != ACL_DEFAULT;
+        !name.is_empty() && !policy && !unknown && !has(name)
+    })
+}
+
+/// Names of the attributes of something in a folder, without following a link; none where there are none, or nobody may know.
+fn list_by_name(folder: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
+    let through = [through_proc(folder).as_bytes(), b"/", name].concat();
+    let Ok(length @ 1..) = rustix::fs::llistxattr_query(&through[..]) else {
+        return Vec::new();
+    };
+    let mut names = vec![0u8; length];
+    let length = rustix::fs::llistxattr(&through[..], &mut names[..]).unwrap_or(0);
+    names.truncate(length);
+    names
+}
+
+/// Whether something in a folder has attributes that its entry does not have.
+pub(super) fn has_surplus_attributes(folder: BorrowedFd<'_>, name: &[u8], wanted: &Metadata) -> bool {
+    surplus_attributes(&list_by_name(folder, name), wanted).next().is_some()
 }
 
 fn attribute_loss(name: &[u8]) -> LossKind {

@@ -29,7 +29,8 @@ impl Folder {
         }
         let descriptor = self.descriptor().tried("open the folder")?;
         for name in names(&descriptor).tried("read the folder")? {
-            list.push(&name.tried("read the folder")?);
+            // What does not fit is not listed, and so never removed.
+            let _ = list.push(&name.tried("read the folder")?);
         }
         list.sort();
         Ok(list)
@@ -65,13 +66,15 @@ pub struct Names {
 }
 
 impl Names {
-    fn push(&mut self, name: &[u8]) {
-        // 4 GiB of names in one folder: what does not fit is not listed, and so never removed.
+    /// Adds a name. Returns whether it fits: a folder of more than 4 GiB of names is too much.
+    #[must_use]
+    pub fn push(&mut self, name: &[u8]) -> bool {
         let (Ok(start), Ok(length)) = (u32::try_from(self.bytes.len()), u16::try_from(name.len())) else {
-            return;
+            return false;
         };
         self.bytes.extend_from_slice(name);
         self.places.push((start, length));
+        true
     }
 
     fn sort(&mut self) {
@@ -84,6 +87,28 @@ impl Names {
     pub fn retain(&mut self, keep: impl Fn(&[u8]) -> bool) {
         let bytes = &self.bytes;
         self.places.retain(|place| keep(slice(bytes, *place)));
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Where a name is in a sorted list.
+    pub fn find(&self, name: &[u8]) -> Option<usize> {
+        self.places
+            .binary_search_by(|place| slice(&self.bytes, *place).cmp(name))
+            .ok()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.places.iter().map(|place| slice(&self.bytes, *place))
     }
 
     /// The name at `index`, if there are so many.

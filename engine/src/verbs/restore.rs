@@ -5,7 +5,7 @@
 //! there, folders when everything in them is. Memory depends on the size of windows and the number of threads, never on the size of the snapshot
 //! (hard-linked files aside: one path each, until all their names have been met).
 //!
-//! In reading order: [`walk`] decides about every entry, with [`select`], [`link`] and [`salvage`]; [`plan`] (pure) makes ranges of packs out of a window; [`pipeline`] runs
+//! In reading order: [`walk`] decides about every entry, with [`select`], [`spare`], [`link`] and [`salvage`]; [`plan`] (pure) makes ranges of packs out of a window; [`pipeline`] runs
 //! [`job`]s, which [`work`] and [`compare`] do; [`device`] and [`verify`] are the two other ways through a tree; [`tally`] counts.
 
 mod compare;
@@ -17,6 +17,7 @@ pub(in crate::verbs) mod pipeline;
 mod plan;
 mod select;
 mod salvage;
+mod spare;
 mod surplus;
 mod tally;
 mod verify;
@@ -27,6 +28,7 @@ mod work;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::format::tree::TreeReader;
 use crate::repository::{Repository, StoredSnapshot};
 use crate::target::{Device, Loss, Overwrite, OwnerMap, Target, TargetOptions};
 use crate::words::{Error, Progress, Result};
@@ -46,8 +48,8 @@ pub struct RestoreOptions {
     /// Change large files themselves instead of writing them anew beside the old: needs no space for a second copy and writes less, but a file is
     /// neither old nor new while that goes on.
     pub in_place: bool,
-    /// In the folders that are restored, remove what the snapshot does not have. What the selection leaves out stays, and so does what the
-    /// backup could not read.
+    /// In the folders that are restored, remove what the snapshot does not have. What the selection leaves out stays, and so does everything that the
+    /// snapshot says nothing about: what the backup left out or could not read, what is beside its sources, and what other file systems hold.
     pub delete: bool,
     /// Leave runs of zeros out of files, so that they take no space. Holes that were holes in the source are holes in any case.
     pub sparse: bool,
@@ -178,17 +180,19 @@ pub fn restore(
         progress.expect(counts.files + counts.folders + counts.others, counts.bytes);
     }
     let mut chosen = options.selection.filter()?;
-    if options.delete {
-        // Only what was there and was not backed up is surplus, not what could not be.
-        if record.incomplete {
-            let id = snapshot.id.short();
-            return Err(Error::Invalid(format!(
-                "Snapshot {id} is of an interrupted backup and does not say what was not there, so nothing can be deleted by it"
-            )));
-        }
-        chosen.spared = record.errors.iter().map(|(path, _)| path.clone()).collect();
-    }
     let root = record.root.0;
+    if options.delete {
+        let has = |path: &[u8]| {
+            let mut reader = TreeReader::new(repository, root).subtree(path)?;
+            Ok(reader.peek_path()? == Some(path))
+        };
+        match spare::Spared::of(&snapshot.id.short(), record, has) {
+            Ok(spared) => chosen.spared = Some(spared),
+            // What of it can be read is restored all the same.
+            Err(error) if work::is_local(&error) => progress.note(&format!("Nothing is deleted: {error}")),
+            Err(error) => return Err(error),
+        }
+    }
     let tally = tally::Tally::new(progress, options.observe.as_deref());
     if Device::is_at(&options.target) {
         device::run(repository, root, options, &tally)?;

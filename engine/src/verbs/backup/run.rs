@@ -187,7 +187,7 @@ impl<'r, 'o> Run<'r, 'o> {
             program: self.options.machine.program.clone(),
             owners: named(&self.owners, self.options.names.user),
             groups: named(&self.groups, self.options.names.group),
-            excludes: self.options.source.excludes.texts(),
+            excludes: self.options.source.left_out(),
             counts: *counts,
             errors: self.report.errors.clone(),
         };

@@ -1,6 +1,6 @@
 //! Which part of a snapshot is restored. Pure.
 
-use crate::format::tree::path::is_within;
+use super::spare::Spared;
 use crate::source::{Excludes, Filter, Pattern};
 use crate::target::name::check_path;
 use crate::words::{Error, Result};
@@ -52,7 +52,7 @@ impl Selection {
             within: self.within.clone(),
             has_patterns: !(self.includes.is_empty() && self.excludes.is_empty()),
             filter: Filter::new(excludes)?,
-            spared: Vec::new(),
+            spared: None,
         })
     }
 }
@@ -62,8 +62,8 @@ pub(super) struct Chosen {
     pub(super) within: Vec<u8>,
     has_patterns: bool,
     filter: Filter,
-    /// Paths that the backup could not read: that the snapshot does not have them means nothing.
-    pub(super) spared: Vec<Vec<u8>>,
+    /// If what the snapshot does not have is to be removed: what stays all the same.
+    pub(super) spared: Option<Spared>,
 }
 
 /// What a selection says of one entry.
@@ -89,14 +89,10 @@ impl Chosen {
         if is_folder { Verdict::Passed } else { Verdict::LeftOut }
     }
 
-    /// Whether what the backup could not read is at the path, or the path inside of it.
-    pub(super) fn spares(&self, path: &[u8]) -> bool {
-        self.spared.iter().any(|spared| is_within(path, spared))
-    }
-
     /// Whether nothing in the folder can be left out or spared.
     pub(super) fn takes_all_below(&self, path: &[u8]) -> bool {
-        !self.has_patterns && !self.spared.iter().any(|spared| is_within(spared, path))
+        let spared = self.spared.as_ref();
+        !self.has_patterns && spared.is_none_or(|spared| spared.takes_all_below(path))
     }
 
     /// Whether the folder that the target stands for is chosen itself.

@@ -10,6 +10,7 @@ mod removal;
 
 use std::sync::Arc;
 
+use self::removal::Stays;
 use super::StepKind;
 use super::link::Links;
 use super::salvage::{Found, Salvage};
@@ -39,7 +40,7 @@ pub(super) fn walk(work: &Work<'_>, tree: BlobId, chosen: &Chosen) -> Result<()>
 }
 
 fn walk_through(work: &Work<'_>, source: impl TreeSource + Clone, tree: BlobId, chosen: &Chosen) -> Result<()> {
-    let mut walk = Walk::new(work, chosen)?;
+    let mut walk = Walk::new(work, chosen);
     let mut entries = Salvage::new(work.repository, source, tree, &chosen.within)?;
     let mut met = false;
     loop {
@@ -70,6 +71,7 @@ fn walk_through(work: &Work<'_>, source: impl TreeSource + Clone, tree: BlobId, 
         }
     }
     walk.finish();
+    walk.tell_stays();
     if !met && !chosen.within.is_empty() {
         return Err(Error::Invalid(format!(
             "`{}` is not in the snapshot",
@@ -97,6 +99,9 @@ struct Walk<'w, 'a> {
     window: Window,
     /// What the snapshot does not have is removed.
     removes: bool,
+    /// But not in other file systems than the target's own.
+    device: Option<u64>,
+    stays: Stays,
 }
 
 struct Level {
@@ -104,7 +109,9 @@ struct Level {
     length: usize,
     state: LevelState,
     chosen: bool,
-    surplus: Option<Surplus>,
+    surplus: Surplus,
+    /// The snapshot has a file in it that marked it for the backup, so that the rest was left out.
+    is_marked: bool,
 }
 
 enum LevelState {
@@ -115,27 +122,32 @@ enum LevelState {
     Lost,
 }
 
+impl Level {
+    fn new(length: usize, state: LevelState, chosen: bool) -> Self {
+        Self {
+            length,
+            state,
+            chosen,
+            surplus: Surplus::default(),
+            is_marked: false,
+        }
+    }
+}
+
 impl<'w, 'a> Walk<'w, 'a> {
-    fn new(work: &'w Work<'a>, chosen: &'w Chosen) -> Result<Self> {
-        let surplus = match work.options.delete {
-            true => Some(Surplus::of(&work.root).map_err(|failure| Error::Invalid(failure.to_string()))?),
-            false => None,
-        };
-        let root = Level {
-            length: 0,
-            state: LevelState::Open(Arc::clone(&work.root)),
-            chosen: chosen.takes_root(),
-            surplus,
-        };
-        Ok(Self {
+    fn new(work: &'w Work<'a>, chosen: &'w Chosen) -> Self {
+        let root = Level::new(0, LevelState::Open(Arc::clone(&work.root)), chosen.takes_root());
+        Self {
             work,
             chosen,
             levels: vec![root],
             path: Vec::new(),
             removes: work.options.delete,
+            device: work.root.itself().map(|root| root.device),
+            stays: Stays::default(),
             links: Links::default(),
             window: Window::default(),
-        })
+        }
     }
 
     /// Everything has been found.
@@ -171,7 +183,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         };
         self.reach(parent);
         let above = self.levels.last().is_some_and(|level| level.chosen);
-        self.see(name);
+        self.meet(name);
         match self.chosen.ask(&entry.path, is_folder, above) {
             Verdict::LeftOut => return Ok(skip()),
             Verdict::Passed => {
@@ -192,7 +204,13 @@ impl<'w, 'a> Walk<'w, 'a> {
             return Ok(Next::Entry);
         }
         let state = match folder {
-            Some(folder) => self.make_folder(&folder, name, Some(entry.metadata.clone())),
+            Some(folder) => {
+                let (state, was_there) = self.make_folder(&folder, name, Some(entry.metadata.clone()));
+                if was_there {
+                    self.was_there();
+                }
+                state
+            }
             None => {
                 self.work
                     .tally
@@ -227,6 +245,10 @@ impl<'w, 'a> Walk<'w, 'a> {
     fn take_root(&mut self, metadata: &Metadata) {
         let (root, options) = (&self.work.root, self.work.options);
         self.work.tally.step(StepKind::Folder, 0, Vec::new);
+        if let Some(mut level) = self.levels.pop() {
+            self.look(&mut level, &[]);
+            self.levels.push(level);
+        }
         if !self.chosen.takes_root() || options.overwrite == Overwrite::Never {
             return;
         }
@@ -254,62 +276,70 @@ impl<'w, 'a> Walk<'w, 'a> {
             let rest = parent.get(start..).unwrap_or_default();
             let end = start + rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
             let chosen = self.levels.last().is_some_and(|level| level.chosen);
-            self.see(&parent[start..end]);
+            self.meet(&parent[start..end]);
             self.enter(&parent[..end], LevelState::Waiting(None), chosen);
         }
     }
 
     fn enter(&mut self, path: &[u8], state: LevelState, chosen: bool) {
-        let surplus = self.surplus_of(&state, path);
+        let mut level = Level::new(path.len(), state, chosen);
+        self.look(&mut level, path);
         self.path.clear();
         self.path.extend_from_slice(path);
-        self.levels.push(Level {
-            length: path.len(),
-            state,
-            chosen,
-            surplus,
-        });
+        self.levels.push(level);
     }
 
     fn leave(&mut self) {
-        if let Some(mut level) = self.levels.pop() {
-            self.remove_surplus(&mut level, None);
+        if let Some(level) = self.levels.pop() {
+            self.remove_surplus(&level);
         }
         self.path.truncate(self.levels.last().map_or(0, |level| level.length));
     }
 
     /// The innermost folder, and those above it that wait for something in them, are made. Nothing if one of them could not be.
     fn open(&mut self) -> Option<Arc<Folder>> {
-        let mut above: Option<Arc<Folder>> = None;
-        for at in 0..self.levels.len() {
-            let level = self.levels.get_mut(at)?;
-            above = match std::mem::replace(&mut level.state, LevelState::Lost) {
-                LevelState::Open(folder) => {
-                    level.state = LevelState::Open(Arc::clone(&folder));
-                    Some(folder)
-                }
+        let mut levels = std::mem::take(&mut self.levels);
+        let opened = self.open_all(&mut levels);
+        self.levels = levels;
+        opened
+    }
+
+    fn open_all(&mut self, levels: &mut [Level]) -> Option<Arc<Folder>> {
+        let mut above: Option<(&mut Level, Arc<Folder>)> = None;
+        for level in levels {
+            let folder = match std::mem::replace(&mut level.state, LevelState::Lost) {
+                LevelState::Open(folder) => folder,
                 LevelState::Lost => return None,
                 LevelState::Waiting(metadata) => {
                     let path = self.path.get(..level.length)?.to_vec();
-                    let name = split_path(&path)?.1;
-                    let state = self.make_folder(&above?, name, metadata);
-                    let surplus = self.surplus_of(&state, &path);
-                    let folder = if let LevelState::Open(folder) = &state {
-                        Some(Arc::clone(folder))
-                    } else {
-                        None
-                    };
-                    let level = self.levels.get_mut(at)?;
-                    (level.state, level.surplus) = (state, surplus);
-                    Some(folder?)
+                    let (parent, name) = split_path(&path)?;
+                    let (outer, folder) = above?;
+                    let (state, was_there) = self.make_folder(&folder, name, metadata);
+                    if was_there {
+                        self.doubt(outer, parent);
+                    }
+                    let LevelState::Open(folder) = state else { return None };
+                    level.state = LevelState::Open(Arc::clone(&folder));
+                    self.look(level, &path);
+                    folder
                 }
             };
+            level.state = LevelState::Open(Arc::clone(&folder));
+            above = Some((level, folder));
         }
-        above
+        above.map(|(_, folder)| folder)
     }
 
-    fn make_folder(&self, parent: &Arc<Folder>, name: &[u8], metadata: Option<Metadata>) -> LevelState {
-        match self.try_folder(parent, name, metadata) {
+    /// Makes a folder, or goes into one that is there. Says also whether anything had its name.
+    fn make_folder(&self, parent: &Arc<Folder>, name: &[u8], metadata: Option<Metadata>) -> (LevelState, bool) {
+        let existing = match parent.existing(name) {
+            Ok(existing) => existing,
+            Err(failure) => {
+                self.work.failed(|| parent.path_of(name), failure);
+                return (LevelState::Lost, false);
+            }
+        };
+        let state = match self.try_folder(parent, name, existing.as_ref(), metadata) {
             Ok(folder) => {
                 self.work.tally.step(StepKind::Folder, 0, || folder.path());
                 LevelState::Open(folder)
@@ -318,27 +348,29 @@ impl<'w, 'a> Walk<'w, 'a> {
                 self.work.failed(|| parent.path_of(name), failure);
                 LevelState::Lost
             }
-        }
+        };
+        (state, existing.is_some())
     }
 
     fn try_folder(
         &self,
         parent: &Arc<Folder>,
         name: &[u8],
+        existing: Option<&Existing>,
         metadata: Option<Metadata>,
     ) -> Result<Arc<Folder>, Failure> {
-        let Some(existing) = parent.existing(name)? else {
+        let Some(existing) = existing else {
             return parent.create(name, metadata);
         };
         let modified = metadata.clone().unwrap_or_default();
         match decide(
             &EntryKind::Folder,
             &modified,
-            Some(&existing),
+            Some(existing),
             self.work.options.overwrite,
         ) {
-            Action::Refresh | Action::Create => parent.enter(name, &existing, metadata),
-            Action::Keep => parent.enter(name, &existing, None),
+            Action::Refresh | Action::Create => parent.enter(name, existing, metadata),
+            Action::Keep => parent.enter(name, existing, None),
             Action::Replace => {
                 if !self.work.options.dry_run {
                     parent.remove(name)?;

@@ -26,6 +26,9 @@ impl Walk<'_, '_> {
                 return Ok(());
             }
         };
+        if existing.is_some() {
+            self.was_there();
+        }
         let action = decide(
             &entry.kind,
             &entry.metadata,
@@ -42,8 +45,15 @@ impl Walk<'_, '_> {
         }
         let mut existing = existing;
         if existing.is_some_and(|existing| existing.kind == ExistingKind::Folder) {
+            let above = self.levels.last().is_some_and(|level| level.chosen);
             let removed = if self.work.options.delete {
-                folder.remove(name).map(drop)
+                match self.remove(folder, name, &entry.path, above, 0) {
+                    Ok(true) => Ok(()),
+                    Ok(false) => Err(Failure::refused(
+                        "A folder is in its place, and something in that is not to be deleted",
+                    )),
+                    Err(failure) => Err(failure),
+                }
             } else {
                 folder.remove_empty(name)
             };
@@ -135,7 +145,8 @@ impl Walk<'_, '_> {
         if action == Action::Refresh {
             // The common case of a second restore: nothing at all to do.
             let right = existing.is_some_and(|existing| existing.matches(&item.metadata))
-                && item.metadata.attributes.is_empty();
+                && item.metadata.attributes.is_empty()
+                && !item.folder.has_surplus_attributes(&item.name, &item.metadata);
             match right {
                 true => work.done(item, StepKind::Unchanged, size, Ok(())),
                 false => self.window.make(work, Little::RefreshFile { item, size }),
