@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use engine::format::config::Cutting;
 use engine::format::envelope::Access;
 use engine::format::mark::MarkKind;
 use engine::format::tree::list::List;
@@ -52,7 +53,17 @@ impl Bench {
         Self::at(Location::parse(&name).unwrap())
     }
 
+    /// A repository in memory that cuts files into small chunks.
+    pub fn with_cutting(cutting: Cutting) -> Self {
+        let name = format!("memory:test-{}", STORES.fetch_add(1, Ordering::Relaxed));
+        Self::made(Location::parse(&name).unwrap(), cutting)
+    }
+
     pub fn at(location: Location) -> Self {
+        Self::made(location, Cutting::default())
+    }
+
+    fn made(location: Location, cutting: Cutting) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -62,6 +73,7 @@ impl Bench {
         let options = InitOptions {
             now: clock(),
             pack_bytes: 1 << 20,
+            cutting,
             ..InitOptions::default()
         };
         let (_, key) = Repository::init(store, options).unwrap();

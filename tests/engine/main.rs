@@ -8,6 +8,8 @@ mod bench;
 mod cycle;
 /// Power that goes, replies that are lost, and sessions that are ended by others: the next process goes on.
 mod interrupted;
+/// Huge files are cut by many as by one.
+mod huge;
 /// What a writer's key cannot do.
 mod writer_only;
 /// Every byte and every object damaged in turn: it is said, and wrong data never comes back.

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender, select_biased};
 use super::change::Known;
 use super::large::{self, ChunkJob, Spare};
 use super::queue::{Made, Outcome};
+use super::regions::RegionJob;
 use crate::chunker::Chunker;
 use crate::format::tree::{Content, EntryKind};
 use crate::repository::{Scratch, Writer};
@@ -72,6 +73,24 @@ pub(super) enum Job {
     File(Box<Found>, Arc<Outcome>),
 }
 
+/// A part of a large file.
+pub(super) enum Piece {
+    /// A chunk to be saved.
+    Chunk(ChunkJob),
+    /// Regions to be cut.
+    Region(RegionJob),
+}
+
+impl Piece {
+    /// Does it.
+    pub(super) fn run(self, workers: &Workers<'_, '_>, scratch: &mut Scratch) {
+        match self {
+            Self::Chunk(chunk) => chunk.run(workers.writer, &workers.chunk_buffers, scratch),
+            Self::Region(regions) => regions.run(workers, scratch),
+        }
+    }
+}
+
 /// What all workers share.
 pub(super) struct Workers<'a, 'r> {
     pub(super) writer: &'a Writer<'r>,
@@ -80,7 +99,9 @@ pub(super) struct Workers<'a, 'r> {
     pub(super) bytes_read: AtomicU64,
     /// Files that changed while they were read, or lost some of their attributes.
     pub(super) changed: AtomicU64,
-    pub(super) chunks: (Sender<ChunkJob>, Receiver<ChunkJob>),
+    pub(super) chunks: (Sender<Piece>, Receiver<Piece>),
+    /// How many there are.
+    pub(super) count: usize,
     pub(super) chunk_buffers: Spare,
     pub(super) stream_buffers: Spare,
 }
@@ -93,7 +114,7 @@ impl Workers<'_, '_> {
         loop {
             // Chunks first: a large file is waiting for them, and they hold memory.
             select_biased! {
-                recv(self.chunks.1) -> chunk => if let Ok(chunk) = chunk { chunk.run(self.writer, &self.chunk_buffers, &mut scratch) },
+                recv(self.chunks.1) -> piece => if let Ok(piece) = piece { piece.run(self, &mut scratch) },
                 recv(jobs) -> job => match job {
                     Ok(job) => self.job(job, &mut scratch, &mut slab),
                     Err(_) => return,

@@ -6,8 +6,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use crossbeam_channel::TrySendError;
 
 use super::cutting::{DEVICE_BYTES, Style, style_of};
-use super::jobs::{SMALL_BYTES, Workers, entry, failure};
+use super::jobs::{Piece, SMALL_BYTES, Workers, entry, failure};
 use super::queue::Made;
+use super::regions::{self, Failure};
 use crate::format::tree::{Content, ContentWriter, Extent, TreeSink};
 use crate::repository::{Scratch, Writer};
 use crate::source::{Found, FoundKind, OpenFile};
@@ -179,16 +180,14 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
         self.settle(AHEAD, scratch)?;
         let slot = Arc::new(ChunkSlot::default());
         self.under_way.push_back((chunk.len() as u32, Arc::clone(&slot)));
-        match self.workers.chunks.0.try_send(ChunkJob {
+        match self.workers.chunks.0.try_send(Piece::Chunk(ChunkJob {
             bytes: chunk,
             style,
             slot,
-        }) {
+        })) {
             Ok(()) => {}
             // Everybody is busy: so are we.
-            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => {
-                job.run(self.workers.writer, &self.workers.chunk_buffers, scratch)
-            }
+            Err(TrySendError::Full(piece) | TrySendError::Disconnected(piece)) => piece.run(self.workers, scratch),
         }
         Ok(())
     }
@@ -203,9 +202,9 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
                 if self.under_way.len() <= most {
                     return Ok(());
                 }
-                if let Ok(job) = self.workers.chunks.1.try_recv() {
+                if let Ok(piece) = self.workers.chunks.1.try_recv() {
                     drop(state);
-                    job.run(self.workers.writer, &self.workers.chunk_buffers, scratch);
+                    piece.run(self.workers, scratch);
                     continue;
                 }
                 while state.is_none() {
@@ -263,13 +262,15 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
 /// Reads a file in chunks.
 pub(super) fn read(workers: &Workers<'_, '_>, mut found: Found, scratch: &mut Scratch) -> Result<Made> {
     let file = match found.open() {
-        Ok(file) => file,
+        Ok(file) => Arc::new(file),
         Err(error) => return Ok(failure(&found, &error)),
     };
     file.advise_sequential();
-    let device = matches!(found.kind, FoundKind::File { from_device: true, .. });
-    let style = device.then_some(Style::Fixed(DEVICE_BYTES));
-    let mut stream = ChunkStream::new(workers, found.name(), file.size(), style);
+    let style = match style_of_file(&found, &file) {
+        Ok(style) => style,
+        Err(error) => return Ok(failure(&found, &error)),
+    };
+    let mut stream = ChunkStream::new(workers, found.name(), file.size(), Some(style));
     if let Err(error) = fill(workers, &file, &mut stream, scratch)? {
         return Ok(failure(&found, &error));
     }
@@ -280,10 +281,20 @@ pub(super) fn read(workers: &Workers<'_, '_>, mut found: Found, scratch: &mut Sc
     Ok(entry(found, size, content))
 }
 
+/// How a file is cut, by its kind, its name and its first bytes.
+fn style_of_file(found: &Found, file: &OpenFile) -> std::io::Result<Style> {
+    if matches!(found.kind, FoundKind::File { from_device: true, .. }) {
+        return Ok(Style::Fixed(DEVICE_BYTES));
+    }
+    let mut start = [0; 512];
+    let count = file.read_at(&mut start, 0)?;
+    Ok(style_of(found.name(), file.size(), &start[..count]))
+}
+
 /// Reads all data of the file into the stream. The outer error ends the backup, the inner one this file.
 fn fill(
     workers: &Workers<'_, '_>,
-    file: &OpenFile,
+    file: &Arc<OpenFile>,
     stream: &mut ChunkStream<'_, '_, '_>,
     scratch: &mut Scratch,
 ) -> Result<std::io::Result<()>> {
@@ -297,6 +308,19 @@ fn fill(
             stream.hole(data.start - at, scratch)?;
         }
         at = data.start;
+        if stream.style == Some(Style::Content) && regions::is_huge(workers, data.end - data.start) {
+            // What came before is cut to its end, as before a hole.
+            stream.cut(true, scratch)?;
+            stream.settle(0, scratch)?;
+            at = match regions::read(workers, file, at..data.end, scratch, |extent, scratch| {
+                stream.push(extent, scratch)
+            }) {
+                Ok(end) if end < data.end => return Ok(Ok(())),
+                Ok(end) => end,
+                Err(Failure::Read(error)) => return Ok(Err(error)),
+                Err(Failure::Backup(error)) => return Err(error),
+            };
+        }
         while at < data.end {
             let room = stream.room();
             let most = room.len().min(usize::try_from(data.end - at).unwrap_or(usize::MAX));
@@ -319,6 +343,6 @@ fn fill(
     Ok(Ok(()))
 }
 
-fn is_zero(bytes: &[u8]) -> bool {
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
     bytes.len() as u64 >= SMALL_BYTES / 2 && bytes.iter().all(|byte| *byte == 0)
 }

@@ -322,6 +322,7 @@ impl<'r, 'o> Run<'r, 'o> {
             bytes_read: AtomicU64::new(0),
             changed: AtomicU64::new(0),
             chunks: bounded(count * 2),
+            count,
             chunk_buffers: Spare::default(),
             stream_buffers: Spare::default(),
         };
