@@ -27,12 +27,13 @@ pub fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     if json {
         let document =
             serde_json::json!({ "error": { "message": format!("{error:#}"), "hint": hint, "exit_code": code } });
-        anstream::println!("{document}");
+        // A reader that has gone away changes nothing about the failure.
+        let _ = show::json(&document);
     } else {
         let bold = anstyle::Style::new()
             .bold()
             .fg_color(Some(anstyle::AnsiColor::Red.into()));
-        anstream::eprintln!("{bold}Error{bold:#}: {error:#}");
+        anstream::eprintln!("{bold}Error{bold:#}: {}", show::safe(&format!("{error:#}")));
         if let Some(hint) = hint {
             anstream::eprintln!("{hint}");
         }
