@@ -118,11 +118,7 @@ impl Session {
                 .collect::<BTreeMap<_, _>>(),
             ..StoreOptions::default()
         };
-        options.upload_bytes_per_second = self.repository.limit_upload.map(|limit| limit.as_u64());
-        options.download_bytes_per_second = self.repository.limit_download.map(|limit| limit.as_u64());
-        if let Some(connections) = self.repository.connections {
-            options.connections = connections;
-        }
+        self.repository.store.apply(&mut options)?;
         Ok(Store::open(location, &options, self.runtime.handle().clone())?)
     }
 
@@ -142,7 +138,16 @@ impl Session {
             return self.make_default(store);
         }
         let credential = self.credential()?;
-        Ok(Repository::open(store, &credential, self.cache_folder(), access)?)
+        let repository = Repository::open(store, &credential, self.cache_folder(), access)?;
+        Ok(match self.cache_limit() {
+            Some(limit) => repository.with_cache_limit(limit),
+            None => repository,
+        })
+    }
+
+    /// How much copies of a repository's objects may take, if a person has said so.
+    pub fn cache_limit(&self) -> Option<u64> {
+        self.repository.cache_limit.map(|limit| limit.as_u64())
     }
 
     fn make_default(&self, store: Store) -> Result<Repository> {

@@ -10,6 +10,10 @@ mod roles;
 /// Real servers, for the ways in which a cloud says no.
 #[path = "../servers/mod.rs"]
 mod servers;
+/// Ararat among shells, terminals and signals.
+mod shell;
+/// How a store is reached, and each way in which a cloud says no that takes a proxy to bring about.
+mod stores;
 /// The whole way of a user: first backup to restore on the worst day.
 mod story;
 /// A source with one of each kind of thing, and whether a restored one is its like.
