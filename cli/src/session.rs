@@ -269,7 +269,18 @@ pub fn seconds(text: &str) -> Result<i64> {
         // Months and years have no fixed length: from the beginning of this century is as good as any.
         span.total((jiff::Unit::Second, jiff::civil::date(2000, 1, 1)))
     });
-    Ok(seconds.map_err(|_| Error::Invalid(format!("`{text}` is too long")))? as i64)
+    let seconds = seconds.map_err(|_| Error::Invalid(format!("`{text}` is too long")))? as i64;
+    if seconds < 0 {
+        bail!(Error::Invalid(format!(
+            "`{text}` is negative; write for instance 7d or 24h"
+        )));
+    }
+    Ok(seconds)
+}
+
+/// The same, as a value on the command line.
+pub fn duration(text: &str) -> Result<i64, String> {
+    seconds(text).map_err(|error| error.to_string())
 }
 
 /// Reads a key file.
