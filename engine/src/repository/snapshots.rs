@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::open::Repository;
 use super::view::View;
+use crate::crypto::Secret;
 use crate::format::end::End;
 use crate::format::mark::{Mark, MarkKind, mark_name, marked_session};
 use crate::format::snapshot::{Snapshot, Summary};
@@ -195,7 +196,8 @@ impl Repository {
         }
     }
 
-    /// Marks a snapshot.
+    /// Marks a snapshot. Of the marks with tags the newest counts, so one is never given a time before those that are there: a machine whose clock is
+    /// behind would change nothing.
     ///
     /// # Errors
     /// [`Error::RoleTooSmall`] for writers and readers; what the store says.
@@ -208,8 +210,31 @@ impl Repository {
             .mark
             .as_ref()
             .ok_or_else(|| self.role_too_small("a maintainer or an owner"))?;
+        let time = match &what {
+            MarkKind::Forget { .. } => now,
+            MarkKind::Tags { .. } => self
+                .newest_tags(session, key)?
+                .map_or(now, |newest| now.max(Timestamp(newest.0.saturating_add(1)))),
+        };
         let name = mark_name(session, u64::from_le_bytes(random_bytes()));
         let object = Mark { time: now, what }.to_object(self.id(), &name, key)?;
         self.store.put(&name, object.into())
+    }
+
+    /// The time of the newest mark with tags of a snapshot.
+    fn newest_tags(&self, session: SessionId, key: &Secret) -> Result<Option<Timestamp>> {
+        let mut newest = None;
+        for object in self.store.list(&format!("f/{session}"))? {
+            let bytes = match self.fetch_object(&object.name) {
+                Ok(bytes) => bytes,
+                Err(Error::Missing { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let mark = Mark::from_object(self.id(), &object.name, key, &bytes)?;
+            if matches!(mark.what, MarkKind::Tags { .. }) {
+                newest = newest.max(Some(mark.time));
+            }
+        }
+        Ok(newest)
     }
 }
