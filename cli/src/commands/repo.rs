@@ -4,6 +4,7 @@ mod backup;
 mod cache;
 mod check;
 mod dump;
+mod filter;
 mod forget;
 mod init;
 mod key;

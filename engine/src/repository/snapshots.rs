@@ -30,8 +30,8 @@ pub struct SnapshotFilter {
     pub hosts: Vec<Vec<u8>>,
     /// One of these lists of tags, each of which must all be there.
     pub tags: Vec<Vec<String>>,
-    /// All of these sources.
-    pub paths: Vec<Vec<u8>>,
+    /// All of these sources, each by any of the names it may be stored by: absolute as a path, as it was given as a stream.
+    pub paths: Vec<Vec<Vec<u8>>>,
     /// All of these labels.
     pub labels: Vec<(String, String)>,
     /// Not after this moment.
@@ -47,7 +47,10 @@ impl SnapshotFilter {
                     .tags
                     .iter()
                     .any(|tags| tags.iter().all(|tag| summary.tags.contains(tag))))
-            && self.paths.iter().all(|path| summary.paths.contains(path))
+            && self
+                .paths
+                .iter()
+                .all(|names| names.iter().any(|name| summary.paths.contains(name)))
             && self.labels.iter().all(|label| summary.labels.contains(label))
             && self.until.is_none_or(|until| summary.time <= until)
     }
@@ -217,7 +220,7 @@ impl Repository {
                 .map_or(now, |newest| now.max(Timestamp(newest.0.saturating_add(1)))),
         };
         let name = mark_name(session, u64::from_le_bytes(random_bytes()));
-        let object = Mark { time: now, what }.to_object(self.id(), &name, key)?;
+        let object = Mark { time, what }.to_object(self.id(), &name, key)?;
         self.store.put(&name, object.into())
     }
 

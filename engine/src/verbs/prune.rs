@@ -18,6 +18,8 @@ mod remove;
 mod repack;
 mod survey;
 
+use std::collections::BTreeSet;
+
 use crate::repository::Repository;
 use crate::repository::writer::Machine;
 use crate::store::probe;
@@ -115,26 +117,39 @@ pub fn prune(repository: &Repository, options: &PruneOptions, progress: &dyn Pro
     ))
 }
 
-/// One attempt; nothing when another maintainer was faster.
-fn attempt(repository: &Repository, options: &PruneOptions, progress: &dyn Progress) -> Result<Option<PruneReport>> {
+/// What a prune would do if these snapshots were forgotten. Changes nothing.
+///
+/// # Errors
+/// As [`prune`].
+pub fn foresee(
+    repository: &Repository,
+    forgotten: &BTreeSet<SessionId>,
+    options: &PruneOptions,
+    progress: &dyn Progress,
+) -> Result<PruneReport> {
     progress.stage("Looking at what is used");
-    let survey = survey::survey(repository)?;
+    let survey = survey::survey(repository, forgotten)?;
     let plan = plan::plan(&survey, options.unused_max, options.repack_bytes_max);
     let mut report = PruneReport {
         plan,
-        generation: survey.view.generation.number,
         ..PruneReport::default()
     };
     if options.dry_run {
-        return Ok(Some(report));
+        return foresee(repository, &BTreeSet::new(), options, progress).map(Some);
     }
-    let mut survey = survey;
+    progress.stage("Looking at what is used");
+    let mut survey = survey::survey(repository, &BTreeSet::new())?;
+    let mut report = PruneReport {
+        plan: plan::plan(&survey, options.unused_max, options.repack_bytes_max),
+        ..PruneReport::default()
+    };
+    report.left_bytes = report.plan.left_bytes;
     if report.plan.repack_packs > 0 {
         progress.stage("Repacking");
         let moved = repack::repack(repository, &survey, &report.plan, options, progress)?;
         (report.packs_repacked, report.bytes_repacked) = moved;
         // The repack is a committed session like any other: look again, and its old packs are unused.
-        survey = survey::survey(repository)?;
+        survey = survey::survey(repository, &BTreeSet::new())?;
         let then = plan::plan(&survey, f64::INFINITY, 0);
         report.plan.fates = then.fates;
     }

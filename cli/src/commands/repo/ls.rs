@@ -9,7 +9,8 @@ use engine::repository::{Repository, StoredSnapshot};
 use engine::verbs::stats::stats;
 use engine::words::{BlobId, Error};
 
-use super::snapshots::{FilterArgs, snapshot_json};
+use super::filter::FilterArgs;
+use super::snapshots::snapshot_json;
 use crate::output::progress::Shown;
 use crate::output::show;
 use crate::session::{self, Session};
@@ -17,7 +18,7 @@ use crate::session::{self, Session};
 /// The snapshot and the path in it that a person means by `SNAPSHOT[:PATH]`.
 pub fn find(repository: &Repository, wanted: &str, filter: &FilterArgs) -> Result<(StoredSnapshot, Vec<u8>)> {
     let (snapshot, path) = wanted.split_once(':').unwrap_or((wanted, ""));
-    let found = repository.find_snapshot(snapshot, &filter.filter())?;
+    let found = repository.find_snapshot(snapshot, &filter.filter()?)?;
     Ok((found, path.trim_matches('/').as_bytes().to_vec()))
 }
 
@@ -228,9 +229,10 @@ pub struct Stats {
 impl Stats {
     /// Counts.
     pub fn run(self, session: &Session) -> Result<u8> {
+        let filter = self.filter.filter()?;
         let repository = session.open(Access::Read, false)?;
         let shown = Shown::new(session.global.quiet, session.global.json);
-        let stats = stats(&repository, &self.filter.filter(), &shown);
+        let stats = stats(&repository, &filter, &shown);
         shown.finish();
         let stats = stats?;
         if session.global.json {
