@@ -42,8 +42,7 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Write the manual pages into a folder
-    #[command(hide = true)]
+    /// Write the manual pages into a folder, one a command
     Man {
         /// The folder
         folder: std::path::PathBuf,
