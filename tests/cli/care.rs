@@ -343,3 +343,41 @@ fn names_reach_programs_whole_and_terminals_escaped() {
     let ran = home.repo(["ls", "latest:no\u{1b}[2Jthing"]).ends(2);
     assert!(!ran.err.contains('\u{1b}'), "{:?}", ran.err);
 }
+
+#[test]
+fn a_long_listing_names_owners_and_stands_in_columns() {
+    let home = Home::with_repository();
+    home.write("source/a", noise(1, 12));
+    home.write("source/larger", noise(1, 123_456));
+    std::os::unix::fs::symlink("a", home.path("source/link")).unwrap();
+    snapshot(&home, &["--tag", "daily"]);
+    let within = format!("latest:{}", home.source().display());
+    let text = home.ok(["ls", "-l", &within]).out;
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    let id = crate::home::run(std::process::Command::new("id").arg("-un"));
+    assert!(lines.iter().all(|line| line[1] == id.out.trim()), "{text}");
+    assert_eq!((lines[0][3], lines[1][3]), ("12", "123456"));
+    let dates: Vec<usize> = text.lines().map(|line| line.find(" 20").unwrap()).collect();
+    assert!(dates.iter().all(|at| *at == dates[0]), "{text}");
+    assert!(text.lines().any(|line| line.ends_with("link -> a")), "{text}");
+    let table = home.ok(["snapshots"]).out;
+    assert!(table.starts_with("ID "), "{table:?}");
+}
+
+#[test]
+fn verbs_for_whole_snapshots_refuse_a_part_of_one() {
+    let home = with_file();
+    snapshot(&home, &[]);
+    for verb in [
+        &["diff", "latest:source"][..],
+        &["cat", "latest:source"],
+        &["tag", "latest:source", "--add", "x"],
+    ] {
+        home.repo(verb).ends(2).says(&["whole snapshots", "source"]);
+    }
+    let said = home.ok(["tag", "latest", "--add", "one,two"]).out;
+    assert!(said.contains("has the tags one, two"), "{said}");
+    let said = home.ok(["tag", "latest", "--remove", "one,two"]).out;
+    assert!(said.contains("has no tags"), "{said}");
+}

@@ -106,6 +106,9 @@ pub fn table(headings: &[&str]) -> Table {
             .iter()
             .map(|heading| comfy_table::Cell::new(heading.to_uppercase())),
     );
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table
 }
 

@@ -150,7 +150,7 @@ pub fn report_json(report: &PruneReport, repository: &Repository) -> serde_json:
 /// The report for people: the plan of a dry run, otherwise what was done.
 pub fn print(report: &PruneReport, dry_run: bool) -> Result<()> {
     let plan = &report.plan;
-    show::line(&format!("Packs     {}", packs(plan.packs, plan.bytes)))?;
+    show::line(&format!("Packs     {} ({})", plan.packs, show::bytes(plan.bytes)))?;
     show::line(&format!("Unused    {}", packs(plan.unused_packs, plan.unused_bytes)))?;
     if dry_run {
         if plan.repack_packs > 0 {
@@ -219,5 +219,6 @@ pub fn print(report: &PruneReport, dry_run: bool) -> Result<()> {
 }
 
 fn packs(count: u64, bytes: u64) -> String {
-    format!("{count} packs ({})", show::bytes(bytes))
+    let noun = if count == 1 { "pack" } else { "packs" };
+    format!("{count} {noun} ({})", show::bytes(bytes))
 }
