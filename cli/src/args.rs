@@ -1,8 +1,12 @@
 //! What can be said on the command line. Doc comments are the help.
 
+mod store;
+
 use clap::{Parser, Subcommand};
 
 use crate::commands::repo::RepoCommand;
+
+pub use store::StoreArgs;
 
 /// Ararat backs up files and Kubernetes applications into one encrypted, deduplicated repository, and back.
 #[derive(Parser)]
@@ -38,8 +42,7 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Write the manual pages into a folder
-    #[command(hide = true)]
+    /// Write the manual pages into a folder, one a command
     Man {
         /// The folder
         folder: std::path::PathBuf,
@@ -68,15 +71,11 @@ pub struct RepositoryArgs {
     /// Keep no cache
     #[arg(long, global = true)]
     pub no_cache: bool,
-    /// Send at most so many bytes a second, e.g. 5MiB
-    #[arg(long, global = true, value_name = "BYTES")]
-    pub limit_upload: Option<bytesize::ByteSize>,
-    /// Receive at most so many bytes a second
-    #[arg(long, global = true, value_name = "BYTES")]
-    pub limit_download: Option<bytesize::ByteSize>,
-    /// Requests that are under way at once
-    #[arg(long, global = true, value_name = "N")]
-    pub connections: Option<usize>,
+    /// Let copies of a repository's objects take so much in the cache, instead of 4GiB; what was used last stays
+    #[arg(long, env = "ARARAT_CACHE_LIMIT", global = true, value_name = "SIZE")]
+    pub cache_limit: Option<bytesize::ByteSize>,
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// Which repository, and what to do with it.

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use engine::words::{Error, StoreFailure};
 
+use crate::output::show;
+
 /// The command failed.
 pub const FAILED: u8 = 1;
 /// The command line makes no sense.
@@ -27,12 +29,13 @@ pub fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     if json {
         let document =
             serde_json::json!({ "error": { "message": format!("{error:#}"), "hint": hint, "exit_code": code } });
-        anstream::println!("{document}");
+        // A reader that has gone away changes nothing about the failure.
+        let _ = show::json(&document);
     } else {
         let bold = anstyle::Style::new()
             .bold()
             .fg_color(Some(anstyle::AnsiColor::Red.into()));
-        anstream::eprintln!("{bold}Error{bold:#}: {error:#}");
+        anstream::eprintln!("{bold}Error{bold:#}: {}", show::safe(&format!("{error:#}")));
         if let Some(hint) = hint {
             anstream::eprintln!("{hint}");
         }
@@ -99,7 +102,7 @@ fn store_hint(failure: StoreFailure) -> Option<&'static str> {
         StoreFailure::Expired => "Get new credentials and run the command again: it goes on from what is stored.",
         StoreFailure::ClockSkew => "Set this machine's clock (for instance by NTP) and try again.",
         StoreFailure::Unreachable => {
-            "Check the address, the network, the proxy and, for a store of your own, its certificate."
+            "Check the address (--store-endpoint), the network, the proxy (--store-proxy) and, for a store of your own, its certificate (--store-ca-file)."
         }
         StoreFailure::Timeout | StoreFailure::Busy => {
             "Try again later; --connections and --limit-upload ask less of the store."

@@ -118,11 +118,7 @@ impl Session {
                 .collect::<BTreeMap<_, _>>(),
             ..StoreOptions::default()
         };
-        options.upload_bytes_per_second = self.repository.limit_upload.map(|limit| limit.as_u64());
-        options.download_bytes_per_second = self.repository.limit_download.map(|limit| limit.as_u64());
-        if let Some(connections) = self.repository.connections {
-            options.connections = connections;
-        }
+        self.repository.store.apply(&mut options)?;
         Ok(Store::open(location, &options, self.runtime.handle().clone())?)
     }
 
@@ -142,7 +138,16 @@ impl Session {
             return self.make_default(store);
         }
         let credential = self.credential()?;
-        Ok(Repository::open(store, &credential, self.cache_folder(), access)?)
+        let repository = Repository::open(store, &credential, self.cache_folder(), access)?;
+        Ok(match self.cache_limit() {
+            Some(limit) => repository.with_cache_limit(limit),
+            None => repository,
+        })
+    }
+
+    /// How much copies of a repository's objects may take, if a person has said so.
+    pub fn cache_limit(&self) -> Option<u64> {
+        self.repository.cache_limit.map(|limit| limit.as_u64())
     }
 
     fn make_default(&self, store: Store) -> Result<Repository> {
@@ -264,7 +269,18 @@ pub fn seconds(text: &str) -> Result<i64> {
         // Months and years have no fixed length: from the beginning of this century is as good as any.
         span.total((jiff::Unit::Second, jiff::civil::date(2000, 1, 1)))
     });
-    Ok(seconds.map_err(|_| Error::Invalid(format!("`{text}` is too long")))? as i64)
+    let seconds = seconds.map_err(|_| Error::Invalid(format!("`{text}` is too long")))? as i64;
+    if seconds < 0 {
+        bail!(Error::Invalid(format!(
+            "`{text}` is negative; write for instance 7d or 24h"
+        )));
+    }
+    Ok(seconds)
+}
+
+/// The same, as a value on the command line.
+pub fn duration(text: &str) -> Result<i64, String> {
+    seconds(text).map_err(|error| error.to_string())
 }
 
 /// Reads a key file.

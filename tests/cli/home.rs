@@ -105,7 +105,12 @@ impl Home {
 
     /// `ararat`, ready to be run in this home.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ararat"));
+        self.command_of(env!("CARGO_BIN_EXE_ararat"))
+    }
+
+    /// Any program, ready to be run in this home.
+    pub fn command_of(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())

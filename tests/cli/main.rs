@@ -1,6 +1,10 @@
 //! The command line as a person meets it: the built `ararat`, a home of its own for each test, text and exit codes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+/// What a machine keeps of repositories: seen, bounded and removed.
+mod caches;
+/// Forgetting, pruning and grouping: what goes, what stays, and what is said of it.
+mod care;
 /// Each way in which a command fails: exit code, the thing, the cause, the next step.
 mod errors;
 /// A home folder for a test, and `ararat` run in it.
@@ -10,6 +14,10 @@ mod roles;
 /// Real servers, for the ways in which a cloud says no.
 #[path = "../servers/mod.rs"]
 mod servers;
+/// Ararat among shells, terminals and signals.
+mod shell;
+/// How a store is reached, and each way in which a cloud says no that takes a proxy to bring about.
+mod stores;
 /// The whole way of a user: first backup to restore on the worst day.
 mod story;
 /// A source with one of each kind of thing, and whether a restored one is its like.

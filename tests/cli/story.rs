@@ -287,7 +287,7 @@ fn keys_are_added_listed_rotated_and_removed() {
     );
     has(&home.json(["key", "rotate"]), &["epoch", "sessions", "slots"]);
     let with_other = |verb: &str| home.repo(["--key-file".as_ref(), other.as_os_str(), verb.as_ref()]);
-    assert!(with_other("snapshots").ends(0).out.contains("1 snapshots"));
+    assert!(with_other("snapshots").ends(0).out.contains("1 snapshot\n"));
     home.backup();
     let slots = home.json(["key", "list"]);
     let slot = slots.as_array().unwrap().iter().find(|slot| slot["label"] == "second");
@@ -319,8 +319,8 @@ fn a_password_opens_a_repository_until_it_is_changed() {
     home.repo(["snapshots"]).ends(12);
     home.unset("ARARAT_PASSWORD");
     home.set("ARARAT_PASSWORD_FILE", file.to_str().unwrap());
-    assert!(home.ok(["snapshots"]).out.contains("1 snapshots"));
+    assert!(home.ok(["snapshots"]).out.contains("1 snapshot\n"));
     home.unset("ARARAT_PASSWORD_FILE");
     home.set("ARARAT_PASSWORD_COMMAND", "echo second");
-    assert!(home.ok(["snapshots"]).out.contains("1 snapshots"));
+    assert!(home.ok(["snapshots"]).out.contains("1 snapshot\n"));
 }

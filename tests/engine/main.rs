@@ -4,6 +4,8 @@
 
 /// One helper does the calling.
 mod bench;
+/// Marks and interrupted maintenance.
+mod care;
 /// Backup, unchanged backup, change, forget, prune: everything that is kept can be read byte for byte.
 mod cycle;
 /// Power that goes, replies that are lost, and sessions that are ended by others: the next process goes on.

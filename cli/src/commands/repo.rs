@@ -1,8 +1,10 @@
 //! `ararat repo …`: everything that can be done with a repository, with no cluster in sight.
 
 mod backup;
+mod cache;
 mod check;
 mod dump;
+mod filter;
 mod forget;
 mod init;
 mod key;
@@ -47,6 +49,8 @@ pub enum RepoCommand {
     Prune(prune::Prune),
     /// Find out whether the store does what the protocol needs
     Probe(restore::Probe),
+    /// Say what this machine keeps of repositories, or remove it
+    Cache(cache::CacheArgs),
     /// Say who can do what: passwords, keys and roles
     Key(key::Key),
 }
@@ -68,6 +72,7 @@ pub fn run(session: &Session, command: RepoCommand) -> Result<u8> {
         RepoCommand::Check(command) => command.run(session),
         RepoCommand::Forget(command) => command.run(session),
         RepoCommand::Prune(command) => command.run(session),
+        RepoCommand::Cache(command) => command.run(session),
         RepoCommand::Key(command) => command.run(session),
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use engine::words::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::show;
+
 /// A person has pressed Ctrl-C.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -87,6 +89,7 @@ impl Progress for Shown {
 
     fn note(&self, text: &str) {
         self.notes.fetch_add(1, Ordering::Relaxed);
+        let text = show::safe(text);
         match &self.bar {
             Some(bar) => bar.suspend(|| anstream::eprintln!("{text}")),
             None if !self.quiet => anstream::eprintln!("{text}"),

@@ -1,7 +1,7 @@
 //! Values as text for people, and JSON for programs.
 
 use bytesize::ByteSize;
-use comfy_table::{Table, presets};
+use comfy_table::{CellAlignment, Table, presets};
 use engine::words::Timestamp;
 use serde::Serialize;
 
@@ -43,17 +43,36 @@ pub fn path(path: &[u8]) -> String {
     let mut text = String::new();
     for chunk in path.utf8_chunks() {
         for letter in chunk.valid().chars() {
-            if letter.is_control() {
-                text.extend(letter.escape_default())
-            } else {
-                text.push(letter)
-            }
+            push_safe(&mut text, letter);
         }
         for byte in chunk.invalid() {
             text.push_str(&format!("\\x{byte:02x}"));
         }
     }
     text
+}
+
+/// Text that may hold names, on one or more lines: what a terminal would obey is escaped.
+pub fn safe(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\n' => safe.push(letter),
+            letter => push_safe(&mut safe, letter),
+        }
+    }
+    safe
+}
+
+/// Control characters, and those that turn the direction of writing and so make a name look like another, are escaped.
+fn push_safe(text: &mut String, letter: char) {
+    let turns =
+        matches!(letter, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    if letter.is_control() || turns {
+        text.extend(letter.escape_default());
+    } else {
+        text.push(letter);
+    }
 }
 
 /// A path for programs: text when it is UTF-8; what is not is escaped, and then `bytes` gives it in base64.
@@ -69,10 +88,10 @@ pub fn json(document: &impl Serialize) -> anyhow::Result<()> {
     line(&serde_json::to_string(document)?)
 }
 
-/// Prints a line to standard output. A reader that has gone away (`| head`) is no failure of ours.
+/// Prints a line to standard output, every byte as it is. A reader that has gone away (`| head`) is no failure of ours.
 pub fn line(text: &str) -> anyhow::Result<()> {
     use std::io::Write;
-    match writeln!(anstream::stdout().lock(), "{text}") {
+    match writeln!(std::io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         other => Ok(other?),
     }
@@ -87,5 +106,30 @@ pub fn table(headings: &[&str]) -> Table {
             .iter()
             .map(|heading| comfy_table::Cell::new(heading.to_uppercase())),
     );
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table
+}
+
+/// Sets these columns flush right: numbers.
+pub fn to_the_right(table: &mut Table, columns: &[usize]) {
+    for column in columns {
+        if let Some(column) = table.column_mut(*column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_command_a_terminal() {
+        assert_eq!(path(b"plain \xc3\xbc"), "plain \u{fc}");
+        assert_eq!(path(b"\x1b[2J\x7f\n\xff"), "\\u{1b}[2J\\u{7f}\\n\\xff");
+        assert_eq!(path("a\u{202E}b\u{9b}".as_bytes()), "a\\u{202e}b\\u{9b}");
+        assert_eq!(safe("two\nlines\x1b[m"), "two\nlines\\u{1b}[m");
+    }
 }

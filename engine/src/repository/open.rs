@@ -17,7 +17,7 @@ use crate::format::envelope::Access;
 use crate::format::keys::{Keys, Role};
 use crate::format::pack::Table;
 use crate::store::Store;
-use crate::store::cache::Cache;
+use crate::store::cache::{Cache, folders};
 use crate::words::id::random_bytes;
 use crate::words::{BlobId, BlobKind, Error, PackName, RepositoryId, Result, SessionId, Timestamp};
 
@@ -95,11 +95,6 @@ impl quick_cache::Weighter<BlobId, bytes::Bytes> for TreeBlobWeight {
 const TREE_BLOBS_BYTES: u64 = 24 << 20;
 const TABLES: usize = 256;
 
-fn remembered_config(cache: &std::path::Path, store: &Store) -> PathBuf {
-    let hash = blake3::hash(store.location().to_string().as_bytes());
-    cache.join("configs").join(&hash.to_hex()[..32])
-}
-
 impl Repository {
     /// Makes a repository and opens it as its owner. Gives the key of the first slot when no passphrase was given.
     ///
@@ -162,7 +157,7 @@ impl Repository {
         let remembered = cache_folder
             .as_deref()
             .filter(|_| store.location().local_path().is_none());
-        let remembered = remembered.map(|folder| remembered_config(folder, &store));
+        let remembered = remembered.map(|folder| folders::of_config(folder, &store.location().to_string()));
         if let Some(object) = remembered.as_ref().and_then(|path| std::fs::read(path).ok())
             && let Ok(config) = Config::from_object(&object, access)
             && let Ok((slot, keys)) = slots::unlock(&store, &config, credential)
@@ -193,7 +188,10 @@ impl Repository {
     }
 
     fn with_keys(store: Store, config: Config, keys: Keys, slot: String, cache: Option<PathBuf>) -> Result<Self> {
-        let cache_folder = cache.map(|folder| folder.join(config.repository.to_string()));
+        let cache_folder = cache.map(|folder| folders::of_repository(&folder, config.repository));
+        if let Some(folder) = &cache_folder {
+            folders::note_use(folder, store.location());
+        }
         // Objects of a store on the local disk are as near as a cache of them would be.
         let objects = cache_folder
             .as_ref()
@@ -221,6 +219,13 @@ impl Repository {
     #[must_use]
     pub fn with_volume_keys(mut self, keys: Vec<Secret>) -> Self {
         self.volume_keys = keys;
+        self
+    }
+
+    /// Lets the copies of objects on this machine take so many bytes.
+    #[must_use]
+    pub fn with_cache_limit(mut self, bytes: u64) -> Self {
+        self.cache = self.cache.map(|cache| cache.bounded(bytes));
         self
     }
 

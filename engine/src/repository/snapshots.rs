@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::damage::{Damage, object_of};
 use super::open::Repository;
 use super::view::View;
+use crate::crypto::Secret;
 use crate::format::end::{End, end_name};
 use crate::format::mark::{Mark, MarkKind, mark_name, marked_session};
 use crate::format::snapshot::{Snapshot, Summary};
@@ -30,8 +31,8 @@ pub struct SnapshotFilter {
     pub hosts: Vec<Vec<u8>>,
     /// One of these lists of tags, each of which must all be there.
     pub tags: Vec<Vec<String>>,
-    /// All of these sources.
-    pub paths: Vec<Vec<u8>>,
+    /// All of these sources, each by any of the names it may be stored by: absolute as a path, as it was given as a stream.
+    pub paths: Vec<Vec<Vec<u8>>>,
     /// All of these labels.
     pub labels: Vec<(String, String)>,
     /// Not after this moment.
@@ -47,7 +48,10 @@ impl SnapshotFilter {
                     .tags
                     .iter()
                     .any(|tags| tags.iter().all(|tag| summary.tags.contains(tag))))
-            && self.paths.iter().all(|path| summary.paths.contains(path))
+            && self
+                .paths
+                .iter()
+                .all(|names| names.iter().any(|name| summary.paths.contains(name)))
             && self.labels.iter().all(|label| summary.labels.contains(label))
             && self.until.is_none_or(|until| summary.time <= until)
     }
@@ -253,7 +257,8 @@ impl Repository {
         }
     }
 
-    /// Marks a snapshot.
+    /// Marks a snapshot. Of the marks with tags the newest counts, so one is never given a time before those that are there: a machine whose clock is
+    /// behind would change nothing.
     ///
     /// # Errors
     /// [`Error::RoleTooSmall`] for writers and readers; what the store says.
@@ -266,8 +271,31 @@ impl Repository {
             .mark
             .as_ref()
             .ok_or_else(|| self.role_too_small("a maintainer or an owner"))?;
+        let time = match &what {
+            MarkKind::Forget { .. } => now,
+            MarkKind::Tags { .. } => self
+                .newest_tags(session, key)?
+                .map_or(now, |newest| now.max(Timestamp(newest.0.saturating_add(1)))),
+        };
         let name = mark_name(session, u64::from_le_bytes(random_bytes()));
-        let object = Mark { time: now, what }.to_object(self.id(), &name, key)?;
+        let object = Mark { time, what }.to_object(self.id(), &name, key)?;
         self.store.put(&name, object.into())
+    }
+
+    /// The time of the newest mark with tags of a snapshot.
+    fn newest_tags(&self, session: SessionId, key: &Secret) -> Result<Option<Timestamp>> {
+        let mut newest = None;
+        for object in self.store.list(&format!("f/{session}"))? {
+            let bytes = match self.fetch_object(&object.name) {
+                Ok(bytes) => bytes,
+                Err(Error::Missing { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let mark = Mark::from_object(self.id(), &object.name, key, &bytes)?;
+            if matches!(mark.what, MarkKind::Tags { .. }) {
+                newest = newest.max(Some(mark.time));
+            }
+        }
+        Ok(newest)
     }
 }

@@ -7,6 +7,8 @@
 //!   whole (rename), and a copy that vanishes while it is wanted is merely not there.
 //! - A cache never makes anything fail: what cannot be kept is not kept.
 
+pub mod folders;
+
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -69,6 +71,14 @@ impl Cache {
             bytes_max,
             unseen: Arc::new(AtomicU64::new(unseen)),
         })
+    }
+
+    /// The same folder, which is to stay below so many bytes from now on.
+    #[must_use]
+    pub fn bounded(mut self, bytes_max: u64) -> Self {
+        self.bytes_max = bytes_max;
+        self.sweep();
+        self
     }
 
     /// The copy of an object, if there is an undamaged one.
@@ -316,6 +326,22 @@ mod tests {
             .count();
         assert!((80..=100).contains(&left), "{left}");
         assert!(cache.get("x/a/000000c7").is_some(), "the newest is there");
+    }
+
+    #[test]
+    fn a_lower_bound_holds_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        for number in 0..20_u64 {
+            let name = format!("x/a/{number:08x}");
+            cache.put(&name, &object(1_000, 1));
+            used_ago(&cache.path(&name).unwrap(), 10_000 - number);
+        }
+        let cache = cache.bounded(8_000);
+        let left: Vec<u64> = (0..20)
+            .filter(|number| cache.get(&format!("x/a/{number:08x}")).is_some())
+            .collect();
+        assert_eq!(left, (13..20).collect::<Vec<_>>(), "those that were used last");
     }
 
     #[test]

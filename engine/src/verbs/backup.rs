@@ -16,4 +16,4 @@ mod run;
 mod streams;
 
 pub use options::{BackupOptions, BackupReport, Continued, Input, OwnerNames, ParentChoice};
-pub use run::{backup, source_of};
+pub use run::{backup, source_of, source_path};

@@ -4,7 +4,7 @@
 
 mod policy;
 
-pub use policy::{Decision, GroupBy, KeepPolicy, Reason, plan};
+pub use policy::{Decision, GroupBy, KeepPolicy, Reason, grouped, plan};
 
 use crate::format::mark::MarkKind;
 use crate::repository::damage::refuse;
@@ -23,9 +23,16 @@ pub enum What {
         filter: SnapshotFilter,
         /// Which snapshots are judged together.
         group_by: GroupBy,
+        /// A group may lose all its snapshots. Without this, a slip of the pen in a policy forgets nothing.
+        allow_empty_groups: bool,
     },
     /// These, as a person names them.
-    Snapshots(Vec<String>),
+    Snapshots {
+        /// An id or its beginning, `latest`, `latest~N`.
+        names: Vec<String>,
+        /// Among which snapshots the names are looked for.
+        filter: SnapshotFilter,
+    },
 }
 
 /// How it is done.
@@ -53,27 +60,37 @@ pub struct ForgetReport {
 /// Decides, and marks.
 ///
 /// # Errors
-/// [`Error::Invalid`] when the policy keeps nothing at all; [`Error::Damaged`] when a policy is to judge and something cannot be read;
-/// [`Error::NoSnapshot`]; what the store says.
+/// [`Error::Invalid`] when the policy makes no sense, keeps nothing at all or would leave a group without snapshots; [`Error::Damaged`] when a policy
+/// is to judge and something cannot be read; [`Error::NoSnapshot`]; what the store says. Then nothing is marked.
 pub fn forget(repository: &Repository, options: &ForgetOptions, progress: &dyn Progress) -> Result<ForgetReport> {
     progress.stage("Choosing snapshots");
     let mut report = ForgetReport::default();
     match &options.what {
-        What::Policy { keep, filter, group_by } => {
-            if keep.is_empty() {
-                return Err(Error::Invalid(
-                    "The policy keeps nothing; say what to keep, or name snapshots".into(),
-                ));
-            }
+        What::Policy {
+            keep,
+            filter,
+            group_by,
+            allow_empty_groups,
+        } => {
+            keep.check()?;
             let Listing { snapshots, damaged } = repository.listing(filter)?;
             // A snapshot that cannot be read may be the one that a rule would keep in place of another.
             refuse(&damaged)?;
             report.groups = plan(&snapshots, keep, *group_by, options.now, &options.time_zone);
+            if !allow_empty_groups && let Some(group) = report.groups.iter().find(|group| loses_all(group)) {
+                return Err(Error::Invalid(format!(
+                    "The policy would forget {} and keep none, so nothing was forgotten; say so with --allow-empty-groups if that is meant",
+                    described(group)
+                )));
+            }
         }
-        What::Snapshots(wanted) => {
-            let mut decisions = Vec::new();
-            for wanted in wanted {
-                let snapshot = repository.find_snapshot(wanted, &SnapshotFilter::default())?;
+        What::Snapshots { names, filter } => {
+            let mut decisions: Vec<Decision> = Vec::new();
+            for name in names {
+                let snapshot = repository.find_snapshot(name, filter)?;
+                if decisions.iter().any(|decision| decision.snapshot.id == snapshot.id) {
+                    continue;
+                }
                 decisions.push(Decision {
                     snapshot,
                     keep: false,
@@ -89,7 +106,7 @@ pub fn forget(repository: &Repository, options: &ForgetOptions, progress: &dyn P
     for decision in report.groups.iter().flatten().filter(|decision| !decision.keep) {
         let reason = match &options.what {
             What::Policy { .. } => "no rule of the policy keeps it",
-            What::Snapshots(_) => "named by a person",
+            What::Snapshots { .. } => "named by a person",
         };
         repository.mark(
             decision.snapshot.id,
@@ -100,4 +117,22 @@ pub fn forget(repository: &Repository, options: &ForgetOptions, progress: &dyn P
         progress.done(1, 0);
     }
     Ok(report)
+}
+
+fn loses_all(group: &[Decision]) -> bool {
+    group.iter().all(|decision| !decision.keep)
+}
+
+/// "all 3 snapshots of /srv on web1": a group by its newest.
+fn described(group: &[Decision]) -> String {
+    let count = match group.len() {
+        1 => "the only snapshot".to_owned(),
+        count => format!("all {count} snapshots"),
+    };
+    let of = group.first().map_or_else(String::new, |decision| {
+        let summary = &decision.snapshot.summary;
+        let paths: Vec<_> = summary.paths.iter().map(|path| String::from_utf8_lossy(path)).collect();
+        format!(" of {} on {}", paths.join(" "), String::from_utf8_lossy(&summary.host))
+    });
+    count + &of
 }

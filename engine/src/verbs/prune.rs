@@ -18,10 +18,12 @@ mod remove;
 mod repack;
 mod survey;
 
+use std::collections::BTreeSet;
+
 use crate::repository::Repository;
 use crate::repository::writer::Machine;
 use crate::store::probe::{self, Verdict};
-use crate::words::{Error, Progress, Result, SessionId, Timestamp};
+use crate::words::{Error, PackName, Progress, Result, SessionId, Timestamp};
 
 pub use plan::{PackFate, PrunePlan};
 
@@ -34,7 +36,7 @@ pub struct PruneOptions {
     pub machine: Machine,
     /// Only the plan is made.
     pub dry_run: bool,
-    /// Seconds that a pack stays condemned, so that forgetting can be undone. Policy, not safety.
+    /// Seconds that a pack stays condemned, and the record of a forgotten snapshot stays. Policy, not safety.
     pub undelete_seconds: i64,
     /// A pack is repacked when more than this part of its bytes is unused, 0 to 1.
     pub unused_max: f64,
@@ -71,8 +73,14 @@ pub struct PruneReport {
     pub sessions_fenced: Vec<SessionId>,
     /// Sessions that were folded into the catalogue.
     pub sessions_folded: u64,
-    /// The generation that is newest now.
-    pub generation: u64,
+    /// Unused bytes in packs that stay.
+    pub left_bytes: u64,
+    /// Packs that should have been repacked and cannot be read, with the reason. They stay as they are.
+    pub damaged: Vec<(PackName, String)>,
+    /// Half-written files of dead processes that were removed from a local store.
+    pub leftovers: u64,
+    /// The generation that was published last; none by a dry run.
+    pub generation: Option<u64>,
 }
 
 /// Somebody else published a generation first: how often we start again.
@@ -81,8 +89,8 @@ const ATTEMPTS: usize = 16;
 /// Deletes what no snapshot needs, and repacks what is mostly unused.
 ///
 /// # Errors
-/// [`Error::RoleTooSmall`] for writers and readers; [`Error::Damaged`] when something cannot be read that may say what is needed, for then nothing
-/// may be deleted; [`Error::Invalid`] for a store that does not do what maintenance needs; what the store says.
+/// [`Error::RoleTooSmall`] for writers and readers; [`Error::Interrupted`], between two steps; [`Error::Damaged`] when something cannot be read that may
+/// say what is needed, for then nothing may be deleted; [`Error::Invalid`] for a store that does not do what maintenance needs; what the store says.
 pub fn prune(repository: &Repository, options: &PruneOptions, progress: &dyn Progress) -> Result<PruneReport> {
     let keys = repository.keys();
     if keys.maintenance.pair.is_none() || keys.mark.is_none() {
@@ -129,35 +137,67 @@ pub fn prune(repository: &Repository, options: &PruneOptions, progress: &dyn Pro
     ))
 }
 
+/// What a prune would do if these snapshots were forgotten. Changes nothing.
+///
+/// # Errors
+/// As [`prune`].
+pub fn foresee(
+    repository: &Repository,
+    forgotten: &BTreeSet<SessionId>,
+    options: &PruneOptions,
+    progress: &dyn Progress,
+) -> Result<PruneReport> {
+    progress.stage("Looking at what is used");
+    let survey = survey::survey(repository, forgotten)?;
+    let plan = plan::plan(&survey, options.unused_max, options.repack_bytes_max);
+    Ok(PruneReport {
+        left_bytes: plan.left_bytes,
+        plan,
+        ..PruneReport::default()
+    })
+}
+
+/// Whoever asks for it stops a prune between its steps: what each has done is of use to the next run.
+fn stop_if_asked(progress: &dyn Progress) -> Result<()> {
+    if progress.interrupted() {
+        Err(Error::Interrupted)
+    } else {
+        Ok(())
+    }
+}
+
 /// One attempt; nothing when another maintainer was faster.
 fn attempt(repository: &Repository, options: &PruneOptions, progress: &dyn Progress) -> Result<Option<PruneReport>> {
+    if options.dry_run {
+        return foresee(repository, &BTreeSet::new(), options, progress).map(Some);
+    }
     progress.stage("Looking at what is used");
-    let survey = survey::survey(repository)?;
-    let plan = plan::plan(&survey, options.unused_max, options.repack_bytes_max);
+    let mut survey = survey::survey(repository, &BTreeSet::new())?;
     let mut report = PruneReport {
-        plan,
-        generation: survey.view.generation.number,
+        plan: plan::plan(&survey, options.unused_max, options.repack_bytes_max),
         ..PruneReport::default()
     };
-    if options.dry_run {
-        return Ok(Some(report));
-    }
-    let mut survey = survey;
+    report.left_bytes = report.plan.left_bytes;
     if report.plan.repack_packs > 0 {
         progress.stage("Repacking");
         let moved = repack::repack(repository, &survey, &report.plan, options, progress)?;
-        (report.packs_repacked, report.bytes_repacked) = moved;
+        (report.packs_repacked, report.bytes_repacked) = (moved.packs, moved.bytes);
+        report.damaged = moved.damaged;
+        stop_if_asked(progress)?;
         // The repack is a committed session like any other: look again, and its old packs are unused.
-        survey = survey::survey(repository)?;
+        survey = survey::survey(repository, &BTreeSet::new())?;
         let then = plan::plan(&survey, f64::INFINITY, 0);
         report.plan.fates = then.fates;
+        report.left_bytes = then.left_bytes;
     }
+    stop_if_asked(progress)?;
     progress.stage("Condemning");
     let Some(condemning) = publish::condemn(repository, &survey, &report.plan, options)? else {
         return Ok(None);
     };
     progress.stage("Waiting for running sessions");
     let barrier = publish::barrier(repository, &survey, &condemning, options, progress)?;
+    stop_if_asked(progress)?;
     report.sessions_fenced.clone_from(&barrier.fenced);
     report.sessions_waited_for = barrier.waited_for.iter().copied().collect();
     progress.stage("Writing the index");
@@ -165,8 +205,13 @@ fn attempt(repository: &Repository, options: &PruneOptions, progress: &dyn Progr
         return Ok(None);
     };
     report.sessions_folded = published.folded;
-    report.generation = published.generation.number;
+    report.generation = Some(published.generation.number);
     progress.stage("Deleting");
+    // Before the packs, so that the folder of a dead session goes with its last pack.
+    match repository.store().sweep_leftovers() {
+        Ok(leftovers) => report.leftovers = leftovers,
+        Err(error) => progress.note(&format!("Half-written files of dead processes stay: {error}")),
+    }
     let removed = remove::remove(repository, &published, progress)?;
     (report.packs_deleted, report.bytes_deleted) = removed;
     let waiting = published.generation.condemned.iter();

@@ -186,12 +186,6 @@ impl Backup {
     fn options(&self) -> Result<BackupOptions> {
         let here = std::env::current_dir().context("The current folder is gone")?;
         let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let labels = self.label.iter().map(|label| {
-            let (name, value) = label
-                .split_once('=')
-                .ok_or_else(|| Error::Invalid(format!("`{label}` is no NAME=VALUE")))?;
-            Ok((name.to_owned(), value.to_owned()))
-        });
         let parent = match (&self.parent, self.force) {
             (_, true) => ParentChoice::None,
             (Some(parent), false) => ParentChoice::This(parent.clone()),
@@ -207,8 +201,9 @@ impl Backup {
                 .as_ref()
                 .map_or_else(session::host, |host| host.clone().into_bytes()),
             user: session::user(),
-            tags: self.tag.clone(),
-            labels: labels.collect::<Result<_, Error>>()?,
+            // A variable that is not set must not keep a backup from being made.
+            tags: self.tag.iter().filter(|tag| !tag.is_empty()).cloned().collect(),
+            labels: super::filter::labels(&self.label)?,
             description: self.description.clone(),
             machine: session::machine(),
             parent,

@@ -1,12 +1,15 @@
 //! `ararat repo forget`
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, bail};
 use engine::format::envelope::Access;
 use engine::verbs::forget::{ForgetOptions, ForgetReport, GroupBy, KeepPolicy, What, forget};
-use engine::words::Error;
+use engine::words::{Error, SessionId};
 
+use super::filter::{self, FilterArgs};
 use super::prune::PruneArgs;
-use super::snapshots::{FilterArgs, snapshot_json};
+use super::snapshots::snapshot_json;
 use crate::output::progress::Shown;
 use crate::output::show;
 use crate::session::{self, Session};
@@ -16,7 +19,7 @@ use crate::session::{self, Session};
 /// A snapshot is kept when any --keep rule keeps it. The space comes back with --prune, or a later `ararat repo prune`.
 #[derive(clap::Args)]
 pub struct Forget {
-    /// Snapshots to forget, instead of a policy
+    /// Snapshots to forget, instead of a policy: ids or their beginnings, latest, latest~N, of those that the filters leave
     snapshots: Vec<String>,
     /// Keep the newest N
     #[arg(short = 'l', long, value_name = "N", default_value_t = 0)]
@@ -37,14 +40,17 @@ pub struct Forget {
     #[arg(short = 'y', long, value_name = "N", default_value_t = 0)]
     keep_yearly: u32,
     /// Keep all that are at most so much older than the newest, e.g. 30d or 2w3d
-    #[arg(long, value_name = "DURATION")]
-    keep_within: Option<String>,
+    #[arg(long, value_name = "DURATION", value_parser = session::duration)]
+    keep_within: Option<i64>,
     /// Keep all with these comma-separated tags (may be repeated)
     #[arg(long, value_name = "TAG[,TAG]")]
     keep_tag: Vec<String>,
     /// Judge snapshots together that have the same of these: host, paths, tags; empty for all together
-    #[arg(short, long, value_name = "LIST", default_value = "host,paths")]
-    group_by: String,
+    #[arg(short, long, value_name = "LIST", default_value = "host,paths", value_parser = filter::group_by)]
+    group_by: GroupBy,
+    /// The policy may leave a group without any snapshot; without this it is then refused
+    #[arg(long)]
+    allow_empty_groups: bool,
     #[command(flatten)]
     filter: FilterArgs,
     /// Delete what no snapshot needs any more
@@ -72,10 +78,14 @@ impl Forget {
         let report = forget(&repository, &options, &shown);
         shown.finish();
         let report = report?;
-        let pruned = self
-            .prune
-            .then(|| self.pruning.prune(session, &repository, self.dry_run))
-            .transpose()?;
+        let going = report.groups.iter().flatten().filter(|decision| !decision.keep);
+        let going: BTreeSet<SessionId> = going.map(|decision| decision.snapshot.id).collect();
+        let pruned = match (self.prune, self.dry_run) {
+            (false, _) => None,
+            (true, false) => Some(self.pruning.prune(session, &repository)?),
+            (true, true) => Some(self.pruning.foresee(session, &repository, &going)?),
+        };
+        let code = pruned.as_ref().map_or(0, super::prune::code_of);
         if session.global.json {
             let mut document = report_json(&report);
             if let (Some(pruned), Some(fields)) = (&pruned, document.as_object_mut()) {
@@ -83,12 +93,12 @@ impl Forget {
             }
             show::json(&document)?;
         } else if !session.global.quiet {
-            print(&report, self.dry_run)?;
+            self.print(&report)?;
             if let Some(pruned) = &pruned {
                 super::prune::print(pruned, self.dry_run)?;
             }
         }
-        Ok(0)
+        Ok(code)
     }
 
     fn what(&self) -> Result<What> {
@@ -99,37 +109,59 @@ impl Forget {
             weekly: self.keep_weekly,
             monthly: self.keep_monthly,
             yearly: self.keep_yearly,
-            within_seconds: self.keep_within.as_deref().map(session::seconds).transpose()?,
-            tags: self
-                .keep_tag
-                .iter()
-                .map(|tags| tags.split(',').map(str::to_owned).collect())
-                .collect(),
+            within_seconds: self.keep_within,
+            tags: filter::tag_lists(&self.keep_tag)?,
         };
         if !self.snapshots.is_empty() {
             if !keep.is_empty() {
                 bail!(Error::Invalid("Name snapshots or say what to keep, not both".into()));
             }
-            return Ok(What::Snapshots(self.snapshots.clone()));
+            return Ok(What::Snapshots {
+                names: self.snapshots.clone(),
+                filter: self.filter.filter()?,
+            });
         }
-        let mut group_by = GroupBy {
-            host: false,
-            paths: false,
-            tags: false,
-        };
-        for word in self.group_by.split(',').filter(|word| !word.is_empty()) {
-            match word {
-                "host" | "hosts" => group_by.host = true,
-                "path" | "paths" => group_by.paths = true,
-                "tag" | "tags" => group_by.tags = true,
-                _ => bail!(Error::Invalid(format!("`{word}` is none of host, paths, tags"))),
-            }
-        }
+        keep.check()?;
         Ok(What::Policy {
             keep,
-            filter: self.filter.filter(),
-            group_by,
+            filter: self.filter.filter()?,
+            group_by: self.group_by,
+            allow_empty_groups: self.allow_empty_groups,
         })
+    }
+
+    fn print(&self, report: &ForgetReport) -> Result<()> {
+        let by_policy = self.snapshots.is_empty();
+        for (place, group) in report.groups.iter().enumerate() {
+            let Some(first) = group.first() else { continue };
+            if by_policy {
+                let gap = if place > 0 { "\n" } else { "" };
+                show::line(&format!(
+                    "{gap}{}",
+                    filter::heading(&first.snapshot.summary, self.group_by)
+                ))?;
+            }
+            let mut table = show::table(&["", "id", "time", "why"]);
+            for decision in group {
+                let reasons: Vec<&str> = decision.reasons.iter().map(|reason| reason.text()).collect();
+                let (verdict, why) = match decision.keep {
+                    true => ("keep", reasons.join(", ")),
+                    false if reasons.is_empty() => ("forget", "no rule keeps it".to_owned()),
+                    false => ("forget", reasons.join(", ")),
+                };
+                table.add_row([
+                    verdict.to_owned(),
+                    decision.snapshot.id.short(),
+                    show::time(decision.snapshot.summary.time),
+                    why,
+                ]);
+            }
+            show::line(&table.trim_fmt())?;
+        }
+        let forgotten = report.groups.iter().flatten().filter(|decision| !decision.keep).count();
+        let noun = if forgotten == 1 { "snapshot" } else { "snapshots" };
+        let would = if self.dry_run { "would be " } else { "" };
+        show::line(&format!("{forgotten} {noun} {would}forgotten"))
     }
 }
 
@@ -148,41 +180,4 @@ fn report_json(report: &ForgetReport) -> serde_json::Value {
         "groups": groups.collect::<Vec<_>>(),
         "forgotten": report.forgotten.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
-}
-
-fn print(report: &ForgetReport, dry_run: bool) -> Result<()> {
-    for group in &report.groups {
-        let Some(first) = group.first() else { continue };
-        let paths: Vec<String> = first
-            .snapshot
-            .summary
-            .paths
-            .iter()
-            .map(|path| show::path(path))
-            .collect();
-        show::line(&format!(
-            "{} on {}",
-            paths.join(" "),
-            show::path(&first.snapshot.summary.host)
-        ))?;
-        let mut table = show::table(&["", "id", "time", "why"]);
-        for decision in group {
-            let reasons: Vec<&str> = decision.reasons.iter().map(|reason| reason.text()).collect();
-            let (verdict, why) = match decision.keep {
-                true => ("keep", reasons.join(", ")),
-                false if reasons.is_empty() => ("forget", "no rule keeps it".to_owned()),
-                false => ("forget", reasons.join(", ")),
-            };
-            table.add_row([
-                verdict.to_owned(),
-                decision.snapshot.id.short(),
-                show::time(decision.snapshot.summary.time),
-                why,
-            ]);
-        }
-        show::line(&table.trim_fmt())?;
-    }
-    let forgotten = report.groups.iter().flatten().filter(|decision| !decision.keep).count();
-    let would = if dry_run { "would be " } else { "" };
-    show::line(&format!("{forgotten} snapshots {would}forgotten"))
 }

@@ -1,15 +1,19 @@
 //! `ararat repo ls`, `ararat repo diff`, `ararat repo stats`, `ararat repo cat`, `ararat repo tag`: looking, and a word about it.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, bail};
 use engine::format::envelope::Access;
 use engine::format::mark::MarkKind;
+use engine::format::snapshot::Snapshot;
 use engine::format::tree::diff::{Difference, TreeDiff};
 use engine::format::tree::{Entry, EntryKind, TreeReader};
 use engine::repository::{Repository, StoredSnapshot};
 use engine::verbs::stats::stats;
 use engine::words::{BlobId, Error};
 
-use super::snapshots::{FilterArgs, snapshot_json};
+use super::filter::FilterArgs;
+use super::snapshots::snapshot_json;
 use crate::output::progress::Shown;
 use crate::output::show;
 use crate::session::{self, Session};
@@ -17,8 +21,19 @@ use crate::session::{self, Session};
 /// The snapshot and the path in it that a person means by `SNAPSHOT[:PATH]`.
 pub fn find(repository: &Repository, wanted: &str, filter: &FilterArgs) -> Result<(StoredSnapshot, Vec<u8>)> {
     let (snapshot, path) = wanted.split_once(':').unwrap_or((wanted, ""));
-    let found = repository.find_snapshot(snapshot, &filter.filter())?;
+    let found = repository.find_snapshot(snapshot, &filter.filter()?)?;
     Ok((found, path.trim_matches('/').as_bytes().to_vec()))
+}
+
+/// The snapshot that a person means where only a whole one makes sense.
+fn find_whole(repository: &Repository, wanted: &str) -> Result<StoredSnapshot> {
+    match find(repository, wanted, &FilterArgs::default())? {
+        (snapshot, path) if path.is_empty() => Ok(snapshot),
+        (_, path) => bail!(Error::Invalid(format!(
+            "This takes whole snapshots, not {} in one",
+            show::path(&path)
+        ))),
+    }
 }
 
 /// The root of a snapshot's tree.
@@ -57,6 +72,7 @@ impl Ls {
         } else {
             reader.subtree(&below)?
         };
+        let names = snapshot.record.as_ref().map(Names::of).unwrap_or_default();
         let mut any = false;
         while let Some(entry) = reader.next_entry()? {
             any = true;
@@ -79,7 +95,7 @@ impl Ls {
             if session.global.json {
                 show::json(&entry_json(&entry))?;
             } else if self.long {
-                show::line(&long(&entry))?;
+                show::line(&names.long(&entry))?;
             } else {
                 show::line(&name(&entry))?;
             }
@@ -132,21 +148,47 @@ fn mode_text(kind: char, mode: u32) -> String {
     text
 }
 
-fn long(entry: &Entry) -> String {
-    let metadata = &entry.metadata;
-    let mut text = format!(
-        "{} {:>6} {:>6} {:>12} {} {}",
-        mode_text(kind_word(&entry.kind).1, metadata.mode),
-        metadata.user,
-        metadata.group,
-        entry.size(),
-        show::time(metadata.modified),
-        name(entry)
-    );
-    if let EntryKind::Symlink { target, .. } = &entry.kind {
-        text.push_str(&format!(" -> {}", show::path(target)));
+/// The names that owners and groups had where the snapshot was made.
+#[derive(Default)]
+struct Names {
+    users: BTreeMap<u32, String>,
+    groups: BTreeMap<u32, String>,
+    /// The longest of each.
+    widths: (usize, usize),
+}
+
+impl Names {
+    fn of(record: &Snapshot) -> Self {
+        let named = |list: &[(u32, Vec<u8>)]| -> BTreeMap<u32, String> {
+            list.iter().map(|(number, name)| (*number, show::path(name))).collect()
+        };
+        let longest = |names: &BTreeMap<u32, String>| names.values().map(|name| name.chars().count()).max();
+        let (users, groups) = (named(&record.owners), named(&record.groups));
+        let widths = (longest(&users).unwrap_or(0), longest(&groups).unwrap_or(0));
+        Self { users, groups, widths }
     }
-    text
+
+    fn long(&self, entry: &Entry) -> String {
+        let metadata = &entry.metadata;
+        let named = |names: &BTreeMap<u32, String>, number: u32| {
+            let name = names.get(&number).filter(|name| !name.is_empty());
+            name.cloned().unwrap_or_else(|| number.to_string())
+        };
+        let (user, group) = (named(&self.users, metadata.user), named(&self.groups, metadata.group));
+        let mut text = format!(
+            "{} {user:<users$} {group:<groups$} {:>12} {} {}",
+            mode_text(kind_word(&entry.kind).1, metadata.mode),
+            entry.size(),
+            show::time(metadata.modified),
+            name(entry),
+            users = self.widths.0.max(5),
+            groups = self.widths.1.max(5),
+        );
+        if let EntryKind::Symlink { target, .. } = &entry.kind {
+            text.push_str(&format!(" -> {}", show::path(target)));
+        }
+        text
+    }
 }
 
 /// An entry for programs.
@@ -185,9 +227,8 @@ impl Diff {
     /// Compares.
     pub fn run(self, session: &Session) -> Result<u8> {
         let repository = session.open(Access::Read, false)?;
-        let filter = FilterArgs::default();
-        let (before, _) = find(&repository, &self.before, &filter)?;
-        let (after, _) = find(&repository, &self.after, &filter)?;
+        let before = find_whole(&repository, &self.before)?;
+        let after = find_whole(&repository, &self.after)?;
         let (mut added, mut removed, mut changed) = (0u64, 0u64, 0u64);
         for difference in TreeDiff::new(&repository, root(&repository, &before)?, root(&repository, &after)?) {
             let (sign, entry, what) = match &difference? {
@@ -228,9 +269,10 @@ pub struct Stats {
 impl Stats {
     /// Counts.
     pub fn run(self, session: &Session) -> Result<u8> {
+        let filter = self.filter.filter()?;
         let repository = session.open(Access::Read, false)?;
         let shown = Shown::new(session.global.quiet, session.global.json);
-        let stats = stats(&repository, &self.filter.filter(), &shown);
+        let stats = stats(&repository, &filter, &shown);
         shown.finish();
         let stats = stats?;
         if session.global.json {
@@ -300,6 +342,7 @@ fn print_stats(stats: &engine::verbs::stats::Stats) -> Result<()> {
         show::line(&format!("Reduction      {} in all", times(stats.reduction())))?;
     }
     let mut table = show::table(&["id", "time", "alone"]);
+    show::to_the_right(&mut table, &[2]);
     for (snapshot, bytes) in &stats.alone {
         table.add_row([
             snapshot.id.short(),
@@ -333,7 +376,7 @@ impl Cat {
                 "padding": config.padding == 1,
             })
         } else {
-            snapshot_json(&find(&repository, &self.what, &FilterArgs::default())?.0)
+            snapshot_json(&find_whole(&repository, &self.what)?)
         };
         if session.global.json {
             show::json(&document)?
@@ -369,7 +412,7 @@ impl Tag {
         }
         let repository = session.open(Access::Maintain, false)?;
         for wanted in &self.snapshots {
-            let (snapshot, _) = find(&repository, wanted, &FilterArgs::default())?;
+            let snapshot = find_whole(&repository, wanted)?;
             let mut tags = self.set.clone().unwrap_or_else(|| snapshot.summary.tags.clone());
             tags.retain(|tag| !self.remove.contains(tag));
             for tag in &self.add {
@@ -382,11 +425,12 @@ impl Tag {
             if session.global.json {
                 show::json(&serde_json::json!({ "snapshot": snapshot.id.to_string(), "tags": tags }))?;
             } else if !session.global.quiet {
-                show::line(&format!(
-                    "Snapshot {} has the tags {}",
-                    snapshot.id.short(),
-                    tags.join(", ")
-                ))?;
+                let has = match tags.len() {
+                    0 => "no tags".to_owned(),
+                    1 => format!("the tag {}", show::path(tags.concat().as_bytes())),
+                    _ => format!("the tags {}", show::path(tags.join(", ").as_bytes())),
+                };
+                show::line(&format!("Snapshot {} has {has}", snapshot.id.short()))?;
             }
         }
         Ok(0)

@@ -12,8 +12,8 @@ use engine::target::{Loss, Overwrite, OwnerMap};
 use engine::verbs::restore::{RestoreOptions, RestoreReport, Selection, StepKind, restore};
 use engine::words::Error;
 
+use super::filter::FilterArgs;
 use super::ls::find;
-use super::snapshots::FilterArgs;
 use crate::failure;
 use crate::output::progress::Shown;
 use crate::output::show;

@@ -2,54 +2,25 @@
 
 use anyhow::Result;
 use engine::format::envelope::Access;
-use engine::repository::{SnapshotFilter, StoredSnapshot};
+use engine::format::snapshot::Summary;
+use engine::repository::StoredSnapshot;
+use engine::verbs::forget::{GroupBy, grouped};
 
+use super::filter::{self, FilterArgs};
 use crate::output::show;
 use crate::session::Session;
-
-/// Which snapshots are meant.
-#[derive(clap::Args, Clone, Debug, Default)]
-pub struct FilterArgs {
-    /// Only of this host (may be repeated)
-    #[arg(long, value_name = "NAME")]
-    pub host: Vec<String>,
-    /// Only with all of these comma-separated tags (may be repeated: any of the lists)
-    #[arg(long, value_name = "TAG[,TAG]")]
-    pub tag: Vec<String>,
-    /// Only with this source (may be repeated: all of them)
-    #[arg(long, value_name = "PATH")]
-    pub path: Vec<std::path::PathBuf>,
-}
-
-impl FilterArgs {
-    /// As the engine wants it.
-    pub fn filter(&self) -> SnapshotFilter {
-        use std::os::unix::ffi::OsStrExt;
-        SnapshotFilter {
-            hosts: self.host.iter().map(|host| host.clone().into_bytes()).collect(),
-            tags: self
-                .tag
-                .iter()
-                .map(|tags| tags.split(',').map(str::to_owned).collect())
-                .collect(),
-            paths: self
-                .path
-                .iter()
-                .map(|path| path.as_os_str().as_bytes().to_vec())
-                .collect(),
-            ..SnapshotFilter::default()
-        }
-    }
-}
 
 /// List the snapshots, oldest first.
 #[derive(clap::Args)]
 pub struct Snapshots {
     #[command(flatten)]
     filter: FilterArgs,
-    /// Only the newest so many
+    /// Only the newest so many, of each group if there are groups
     #[arg(long, value_name = "N")]
     latest: Option<usize>,
+    /// Put snapshots together that have the same of these: host, paths, tags
+    #[arg(short, long, value_name = "LIST", value_parser = filter::group_by)]
+    group_by: Option<GroupBy>,
 }
 
 /// A snapshot for programs.
@@ -80,32 +51,81 @@ pub fn snapshot_json(snapshot: &StoredSnapshot) -> serde_json::Value {
 impl Snapshots {
     /// Lists them.
     pub fn run(self, session: &Session) -> Result<u8> {
+        let filter = self.filter.filter()?;
         let repository = session.open(Access::Read, false)?;
-        let mut found = repository.snapshots(&self.filter.filter())?;
+        let found = repository.snapshots(&filter)?;
+        let mut groups = match self.group_by {
+            Some(group_by) => grouped(&found, group_by),
+            None => vec![found.iter().collect()],
+        };
         if let Some(latest) = self.latest {
-            found.drain(..found.len().saturating_sub(latest));
+            for group in &mut groups {
+                group.drain(..group.len().saturating_sub(latest));
+            }
+            groups.retain(|group| !group.is_empty() || self.group_by.is_none());
         }
         if session.global.json {
-            show::json(&found.iter().map(snapshot_json).collect::<Vec<_>>())?;
+            match self.group_by {
+                Some(group_by) => show::json(
+                    &groups
+                        .iter()
+                        .map(|group| group_json(group, group_by))
+                        .collect::<Vec<_>>(),
+                )?,
+                None => show::json(&groups.concat().into_iter().map(snapshot_json).collect::<Vec<_>>())?,
+            }
             return Ok(0);
         }
-        let (incomplete, complete): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|snapshot| snapshot.summary.incomplete);
-        print(&complete)?;
-        show::line(&format!("{} snapshots", complete.len()))?;
-        if !incomplete.is_empty() {
-            show::line("\nInterrupted backups, which hold what had been read until then:")?;
-            print(&incomplete)?;
+        for (place, group) in groups.iter().enumerate() {
+            if let (Some(group_by), Some(first)) = (self.group_by, group.first()) {
+                let gap = if place > 0 { "\n" } else { "" };
+                show::line(&format!("{gap}{}", filter::heading(&first.summary, group_by)))?;
+            }
+            print(group)?;
+        }
+        if groups.is_empty() {
+            show::line("0 snapshots")?;
         }
         Ok(0)
     }
 }
 
-fn print(snapshots: &[StoredSnapshot]) -> Result<()> {
+/// A group for programs: what its snapshots have in common, and what is not grouped by is null.
+fn group_json(group: &[&StoredSnapshot], group_by: GroupBy) -> serde_json::Value {
+    let common = |grouped: bool, value: fn(&Summary) -> serde_json::Value| {
+        let first = group.first().filter(|_| grouped);
+        first.map_or(serde_json::Value::Null, |first| value(&first.summary))
+    };
+    serde_json::json!({
+        "group": {
+            "host": common(group_by.host, |summary| String::from_utf8_lossy(&summary.host).into()),
+            "paths": common(group_by.paths, |summary| summary.paths.iter().map(|path| show::path_json(path)).collect()),
+            "tags": common(group_by.tags, |summary| summary.tags.clone().into()),
+        },
+        "snapshots": group.iter().map(|snapshot| snapshot_json(snapshot)).collect::<Vec<_>>(),
+    })
+}
+
+fn print(group: &[&StoredSnapshot]) -> Result<()> {
+    let (incomplete, complete): (Vec<_>, Vec<_>) = group.iter().partition(|snapshot| snapshot.summary.incomplete);
+    print_table(&complete)?;
+    show::line(&match complete.len() {
+        1 => "1 snapshot".to_owned(),
+        count => format!("{count} snapshots"),
+    })?;
+    if !incomplete.is_empty() {
+        show::line("\nInterrupted backups, which hold what had been read until then:")?;
+        print_table(&incomplete)?;
+    }
+    Ok(())
+}
+
+fn print_table(snapshots: &[&StoredSnapshot]) -> Result<()> {
     if snapshots.is_empty() {
         return Ok(());
     }
     let mut table = show::table(&["id", "time", "host", "files", "size", "tags", "paths"]);
+    show::to_the_right(&mut table, &[3, 4]);
     for snapshot in snapshots {
         let summary = &snapshot.summary;
         let counts = snapshot.record.as_ref().map(|record| record.counts);
@@ -116,7 +136,7 @@ fn print(snapshots: &[StoredSnapshot]) -> Result<()> {
             show::path(&summary.host),
             counts.map_or_else(String::new, |counts| counts.files.to_string()),
             counts.map_or_else(String::new, |counts| show::bytes(counts.bytes)),
-            summary.tags.join(","),
+            show::path(summary.tags.join(",").as_bytes()),
             paths.join(" "),
         ]);
     }

@@ -4,6 +4,7 @@ mod feed;
 
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -51,6 +52,11 @@ pub fn backup(
     Err(Error::Internal("a backup ended without an answer".into()))
 }
 
+/// A source as the snapshot's record names it: from the root on, without `.` and slashes too many.
+pub fn source_path(path: &Path, here: &Path) -> Vec<u8> {
+    tidy(here.join(path).as_os_str().as_bytes())
+}
+
 /// What tells one source from another: host and paths, keyed.
 ///
 /// # Errors
@@ -94,10 +100,10 @@ impl<'r, 'o> Run<'r, 'o> {
         progress: &'o dyn Progress,
     ) -> Result<Self> {
         let paths = match input {
-            Input::Paths(paths) => {
-                let absolute = paths.iter().map(|path| options.source.here.join(path));
-                absolute.map(|path| tidy(path.as_os_str().as_bytes())).collect()
-            }
+            Input::Paths(paths) => paths
+                .iter()
+                .map(|path| source_path(path, &options.source.here))
+                .collect(),
             Input::Stream { name, .. } => vec![name.clone()],
         };
         let source = source_of(repository, &options.host, &paths)?;

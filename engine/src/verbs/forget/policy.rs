@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 
 use crate::repository::StoredSnapshot;
-use crate::words::Timestamp;
+use crate::words::{Error, Result, Timestamp};
 
 /// What is kept; every rule keeps by itself, and what no rule keeps is forgotten.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,26 @@ impl KeepPolicy {
     /// Whether no rule keeps anything.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// # Errors
+    /// [`Error::Invalid`] when no rule keeps anything, or one can keep nothing by a slip of the pen: an empty tag (a variable that is not set), a
+    /// negative length of time.
+    pub fn check(&self) -> Result<()> {
+        let why = if self.is_empty() {
+            "The policy keeps nothing; say what to keep, or name snapshots"
+        } else if self
+            .tags
+            .iter()
+            .any(|tags| tags.is_empty() || tags.iter().any(String::is_empty))
+        {
+            "A tag to keep is empty"
+        } else if self.within_seconds.is_some_and(|seconds| seconds < 0) {
+            "The length of time to keep is negative"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Invalid(why.into()))
     }
 }
 
@@ -122,6 +142,14 @@ pub fn plan(
     now: Timestamp,
     zone: &TimeZone,
 ) -> Vec<Vec<Decision>> {
+    grouped(snapshots, group_by)
+        .into_iter()
+        .map(|group| judge(group, keep, now, zone))
+        .collect()
+}
+
+/// Puts those together that have the same of what is grouped by; within a group they stay in the order given.
+pub fn grouped(snapshots: &[StoredSnapshot], group_by: GroupBy) -> Vec<Vec<&StoredSnapshot>> {
     let mut groups: BTreeMap<Group, Vec<&StoredSnapshot>> = BTreeMap::new();
     for snapshot in snapshots {
         let summary = &snapshot.summary;
@@ -139,10 +167,7 @@ pub fn plan(
         }
         groups.entry(group).or_default().push(snapshot);
     }
-    groups
-        .into_values()
-        .map(|group| judge(group, keep, now, zone))
-        .collect()
+    groups.into_values().collect()
 }
 
 fn judge(mut group: Vec<&StoredSnapshot>, keep: &KeepPolicy, now: Timestamp, zone: &TimeZone) -> Vec<Decision> {
@@ -358,6 +383,34 @@ mod tests {
             ),
             [1, 7]
         );
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_is_no_policy() {
+        let with_tags = |tags: &[&[&str]]| KeepPolicy {
+            tags: tags
+                .iter()
+                .map(|tags| tags.iter().map(|tag| (*tag).to_owned()).collect())
+                .collect(),
+            ..KeepPolicy::default()
+        };
+        let within = |seconds| KeepPolicy {
+            within_seconds: Some(seconds),
+            last: 1,
+            ..KeepPolicy::default()
+        };
+        for refused in [
+            KeepPolicy::default(),
+            with_tags(&[&[""]]),
+            with_tags(&[&["good"], &["good", ""]]),
+            with_tags(&[&[]]),
+            within(-1),
+        ] {
+            assert!(refused.check().is_err(), "{refused:?}");
+        }
+        for taken in [with_tags(&[&["good", "kept"]]), within(0)] {
+            taken.check().unwrap();
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::plan::{PackFate, PrunePlan};
 use super::survey::Survey;
 use crate::format::open::SessionKind;
 use crate::format::references::Moved;
+use crate::repository::view::Leave;
 use crate::repository::writer::WriterOptions;
 use crate::repository::{Repository, Writer};
 use crate::words::{BlobKind, Error, PackName, Progress, Result};
@@ -14,7 +15,18 @@ use crate::words::{BlobKind, Error, PackName, Progress, Result};
 /// Gaps up to this length between used blobs are read along with them.
 const GAP_BYTES: u32 = 1 << 20;
 
-/// Moves blobs as the plan says. Gives how many packs were emptied, and how many bytes were moved.
+/// What a repack did.
+#[derive(Default)]
+pub(super) struct Repacked {
+    /// Packs that were emptied.
+    pub(super) packs: u64,
+    /// Bytes that were moved.
+    pub(super) bytes: u64,
+    /// Packs that cannot be read, with the reason.
+    pub(super) damaged: Vec<(PackName, String)>,
+}
+
+/// Moves blobs as the plan says. A pack that cannot be read stays; so does what is left when a person stops it.
 ///
 /// # Errors
 /// What the store says; [`Error::Fenced`].
@@ -24,7 +36,7 @@ pub(super) fn repack(
     plan: &PrunePlan,
     options: &PruneOptions,
     progress: &dyn Progress,
-) -> Result<(u64, u64)> {
+) -> Result<Repacked> {
     let now = (options.clock)();
     let writer_options = WriterOptions {
         now,
@@ -36,7 +48,7 @@ pub(super) fn repack(
         volume_key: None,
     };
     let writer = Writer::begin_repack(repository, writer_options)?;
-    let (mut packs, mut bytes) = (0, 0);
+    let mut repacked = Repacked::default();
     let mut moved = Vec::new();
     for pack in plan
         .fates
@@ -54,12 +66,15 @@ pub(super) fn repack(
         match move_pack(repository, survey, &writer, *pack) {
             Ok((table, length)) => {
                 moved.push(table);
-                packs += 1;
-                bytes += length;
+                repacked.packs += 1;
+                repacked.bytes += length;
                 progress.done(1, length);
             }
+            // Another maintainer has buried it since the writer looked.
+            Err(Error::Missing { .. }) if is_gone(repository, *pack)? => {}
             Err(error @ (Error::Damaged { .. } | Error::Missing { .. })) => {
                 progress.note(&format!("Pack {pack} is left as it is: {error}"));
+                repacked.damaged.push((*pack, error.to_string()));
             }
             Err(error) => {
                 let _ = writer.abort((options.clock)());
@@ -68,7 +83,12 @@ pub(super) fn repack(
         }
     }
     writer.commit_moved(moved, (options.clock)())?;
-    Ok((packs, bytes))
+    Ok(repacked)
+}
+
+/// Whether the newest generation has no such pack any more.
+fn is_gone(repository: &Repository, pack: PackName) -> Result<bool> {
+    Ok(repository.load_view(Leave::Dead)?.index.pack(&pack)?.is_none())
 }
 
 fn move_pack(repository: &Repository, survey: &Survey, writer: &Writer<'_>, pack: PackName) -> Result<(Moved, u64)> {

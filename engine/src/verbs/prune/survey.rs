@@ -1,7 +1,7 @@
 //! What is there, and what of it is used. Reads lists, ends and references; no trees, and no key to data.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::format::generation::ObjectReference;
 use crate::format::references::Used;
@@ -33,11 +33,12 @@ pub(super) struct Survey {
     condemned: HashSet<PackName>,
 }
 
-/// Looks at everything. The list of packs comes before the list of sessions: whoever wrote a listed pack has its `open` in the later list.
+/// Looks at everything, taking `forgotten` for marked so as well. The list of packs comes before the list of sessions: whoever wrote a listed pack has
+/// its `open` in the later list.
 ///
 /// # Errors
 /// What the store says; [`Error::Damaged`] when something cannot be read that may say that a pack is used.
-pub(super) fn survey(repository: &Repository) -> Result<Survey> {
+pub(super) fn survey(repository: &Repository, forgotten: &BTreeSet<SessionId>) -> Result<Survey> {
     let sizes = list_packs(repository)?;
     let view = repository.load_whole_view(Leave::Dead)?;
     let marks = repository.marks()?;
@@ -71,8 +72,8 @@ pub(super) fn survey(repository: &Repository) -> Result<Survey> {
         if !end.is_snapshot() {
             continue;
         }
-        let forgotten = survey.marks.get(session).is_some_and(|marked| marked.forgotten);
-        if !forgotten || pinned.contains(session) {
+        let marked = survey.marks.get(session).is_some_and(|marked| marked.forgotten);
+        if !(marked || forgotten.contains(session)) || pinned.contains(session) {
             survey.count(repository, *session)?;
         }
     }
