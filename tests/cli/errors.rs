@@ -254,7 +254,7 @@ fn a_place_that_may_not_be_written_is_named() {
     ran.says(&[disk.to_str().unwrap(), "ead-only", "writ"]);
 }
 
-fn in_cloud(location: &Location) -> Home {
+pub fn in_cloud(location: &Location) -> Home {
     let mut home = Home::new();
     for (name, value) in &location.environment {
         home.set(name, value);

@@ -7,8 +7,12 @@ mod caches;
 mod care;
 /// Each way in which a command fails: exit code, the thing, the cause, the next step.
 mod errors;
+/// Damage: who is named, what goes on, what does not.
+mod damage;
 /// A home folder for a test, and `ararat` run in it.
 mod home;
+/// A small slice of the kill loop.
+mod kills;
 /// What each role may do, and what it is refused.
 mod roles;
 /// Real servers, for the ways in which a cloud says no.

@@ -14,6 +14,8 @@ pub struct Damage {
     pub name: ObjectName,
     /// What is wrong with it: a whole sentence that names it.
     pub message: String,
+    /// It is not there.
+    pub is_missing: bool,
     /// The snapshot that cannot be read, when it is known to be one.
     pub snapshot: Option<SessionId>,
 }
@@ -23,6 +25,7 @@ impl Damage {
         Self {
             name: name.into(),
             message: error.to_string(),
+            is_missing: matches!(error, Error::Missing { .. }),
             snapshot: None,
         }
     }

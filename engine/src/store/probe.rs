@@ -119,10 +119,8 @@ pub fn for_maintenance(store: &Store) -> Result<Verdict> {
     let verdict = outcome?;
     deleted?;
     // What was deleted must be gone from lists as well.
-    Ok(match verdict {
-        Verdict::Everything | Verdict::ExclusiveMaintenance if is_listed(store, &name)? => Verdict::NoMaintenance,
-        verdict => verdict,
-    })
+    let lags = is_listed(store, &name)?;
+    Ok(if lags { Verdict::NoMaintenance } else { verdict })
 }
 
 fn try_one(store: &Store, name: &str) -> Result<Verdict> {

@@ -11,6 +11,7 @@ use crate::format::end::{Outcome, end_name};
 use crate::format::envelope::{self, Access, Kind};
 use crate::format::generation::Generation;
 use crate::format::object::Binding;
+use crate::format::open::open_name;
 use crate::format::pack;
 use crate::format::segment::{PackInfo, SegmentBuilder};
 use crate::index::Index;
@@ -123,9 +124,12 @@ impl Repository {
                 let added = object
                     .and_then(|object| self.open_segment(name, &object))
                     .and_then(|segment| index.add_segment(name, &segment));
-                if let Some(damage) = self.damage(known, name, added)? {
+                let session = session_of(name);
+                if let Some(damage) = self.damage(known, name, added)?
+                    && !(damage.is_missing && session.is_some_and(|session| self.is_removed(session)))
+                {
                     lost.damaged.push(damage);
-                    lost.sessions.extend(session_of(name));
+                    lost.sessions.extend(session);
                 }
             }
         }
@@ -147,6 +151,13 @@ impl Repository {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether maintenance is removing the session, because nothing needs it any more: `open` goes first.
+    fn is_removed(&self, session: SessionId) -> bool {
+        let name = open_name(session);
+        let listed = self.store.list(&name);
+        listed.is_ok_and(|listed| !listed.iter().any(|object| object.name == name))
     }
 
     /// Adds the packs that no segment names to the index, by their own tables.

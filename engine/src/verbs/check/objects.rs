@@ -211,15 +211,36 @@ impl Lost {
         if self.of_generation.is_empty() && self.of_sessions.is_empty() && self.references.is_empty() {
             return Ok(());
         }
-        let newest = repository.refresh()?;
-        let same = newest.generation.number == generation;
+        // What was written since the list was made is there now.
+        let is_there = |name: &str| -> Result<bool> {
+            let listed = repository.store().list(name)?;
+            Ok(listed.iter().any(|object| object.name == name))
+        };
+        let mut missing = Vec::new();
+        let named = self.of_generation.into_iter().map(|name| (None, name));
         let of_sessions = self.of_sessions.into_iter();
-        let of_sessions = of_sessions.filter(|(session, _)| newest.sessions.contains_key(session));
-        let of_generation = self.of_generation.into_iter().filter(|_| same);
-        for name in of_generation.chain(of_sessions.map(|(_, name)| name)) {
-            findings.object(&name, &Error::Missing { name: name.clone() });
+        for (session, name) in named.chain(of_sessions.map(|(session, name)| (Some(session), name))) {
+            if !is_there(&name)? {
+                missing.push((session, name));
+            }
         }
+        let mut references = Vec::new();
         for session in self.references {
+            if !is_there(&references_name(session))? {
+                references.push(session);
+            }
+        }
+        let newest = repository.refresh()?;
+        for (session, name) in missing {
+            let still = match session {
+                Some(session) => newest.sessions.get(&session).is_some_and(|state| state.open),
+                None => newest.generation.number == generation,
+            };
+            if still {
+                findings.object(&name, &Error::Missing { name: name.clone() });
+            }
+        }
+        for session in references {
             if newest.committed(session).is_some() && !has_references(&newest, session) {
                 let name = references_name(session);
                 let why = format!(

@@ -36,9 +36,10 @@ pub(super) fn walk_all(
     while !rest.is_empty() {
         let view = repository.view()?;
         // Whoever has no key to references does not compare them; damage in them was found before.
-        let usage = match Usage::new(repository, &view) {
-            Ok(usage) => Some(usage),
-            Err(error) if is_damage(&error) || matches!(error, Error::RoleTooSmall { .. }) => None,
+        let has_key = repository.keys().maintenance.pair.is_some();
+        let usage = match has_key.then(|| Usage::new(repository, &view)).transpose() {
+            Ok(usage) => usage,
+            Err(error) if is_damage(&error) => None,
             Err(error) => return Err(error),
         };
         let mut members = Vec::new();
