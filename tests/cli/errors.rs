@@ -202,7 +202,7 @@ impl Mount {
             return Some(Self(at.to_owned()));
         }
         // Not eprintln!, which the test harness keeps to itself as long as a test passes.
-        writeln!(std::io::stderr(), "SKIPPED: this needs the right to mount").unwrap();
+        writeln!(std::io::stderr(), "SKIPPED: this needs the right to mount").ok();
         None
     }
 

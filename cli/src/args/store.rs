@@ -21,7 +21,7 @@ pub struct StoreArgs {
     #[arg(long, env = "ARARAT_STORE_REGION", global = true, value_name = "NAME")]
     pub store_region: Option<String>,
     /// Whether the bucket is named in the path of a URL or in its host (S3)
-    #[arg(long, env = "ARARAT_STORE_PATH_STYLE", global = true, value_enum, default_value_t = PathStyle::Auto)]
+    #[arg(long, env = "ARARAT_STORE_PATH_STYLE", global = true, value_enum, value_name = "STYLE", default_value_t = PathStyle::Auto)]
     pub store_path_style: PathStyle,
     /// The proxy to go through, instead of what HTTPS_PROXY and its kin say; empty for none
     #[arg(
