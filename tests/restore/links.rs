@@ -63,15 +63,16 @@ fn when_the_content_is_lost_every_name_says_so() {
         .root
         .0;
     let entries: Vec<_> = TreeReader::new(&repository, root).map(Result::unwrap).collect();
-    let content = entries.iter().find_map(|entry| match &entry.kind {
-        EntryKind::File {
-            content: Content::Chunks(extents),
-            ..
-        } => extents.first(),
-        _ => None,
-    });
-    let Some(Extent::Chunk { blob, .. }) = content else {
-        panic!("{entries:?}")
+    let file = entries.iter().find(|entry| entry.size() > 0).unwrap();
+    let EntryKind::File {
+        content: Content::Chunks(extents),
+        ..
+    } = &file.kind
+    else {
+        panic!("{file:?}")
+    };
+    let [Extent::Chunk { blob, .. }] = &extents[..] else {
+        panic!("{extents:?}")
     };
     let blob = repository.locate(BlobKind::Data, blob).unwrap().unwrap();
     let path = place.path().join("repository").join(blob.pack.object());

@@ -13,7 +13,7 @@ pub struct JobQueue<J> {
     work: Condvar,
     /// There is room again, or the end.
     room: Condvar,
-    /// Nothing is left to do, for now.
+    /// Nothing is queued or being done.
     idle: Condvar,
     cost_max: usize,
 }

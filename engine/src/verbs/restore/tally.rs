@@ -74,7 +74,7 @@ impl<'a> Tally<'a> {
         self.progress.done(items, 0);
         let (path, why) = (path(), why.to_string());
         self.progress
-            .note(&format!("{}: {why}", String::from_utf8_lossy(&path)));
+            .note(&format!("Could not restore {}: {why}", String::from_utf8_lossy(&path)));
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() < FAILURES_LISTED {
             failures.push((path, why));
