@@ -5,6 +5,8 @@
 mod errors;
 /// A home folder for a test, and `ararat` run in it.
 mod home;
+/// Restoring: over what is there, in parts, onto a stream.
+mod restore;
 /// What each role may do, and what it is refused.
 mod roles;
 /// Real servers, for the ways in which a cloud says no.
