@@ -13,6 +13,8 @@ mod damage;
 mod home;
 /// A small slice of the kill loop.
 mod kills;
+/// Restoring: over what is there, in parts, onto a stream.
+mod restore;
 /// What each role may do, and what it is refused.
 mod roles;
 /// Real servers, for the ways in which a cloud says no.

@@ -410,7 +410,7 @@ fn a_snapshot_with_more_errors_than_it_names_deletes_nothing() {
         &names.iter().map(String::as_str).collect::<Vec<_>>(),
     );
     for name in &names {
-        fs::set_permissions(bench.path(name), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(bench.path(name), fs::Permissions::from_mode(0o000)).unwrap();
     }
     let report = bench.backup();
     assert_eq!((report.counts.errors, report.errors.len()), (101, 100));

@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use engine::verbs::restore::{RestoreOptions, Selection};
-use engine::words::Error;
+use engine::verbs::restore::{RestoreOptions, Selection, restore};
+use engine::words::{Error, Progress};
 
 use crate::bench::{Bench, noise};
 use crate::verb::{run, to, try_restore};
@@ -51,6 +52,61 @@ fn a_device_that_is_none_or_too_small_is_refused_before_anything_is_written() {
         bytes[6_000_000..].iter().all(|byte| *byte == 0xff),
         "nothing is written behind the end"
     );
+}
+
+/// `--verify` was not done on a device, and nobody was told.
+#[test]
+fn what_was_written_to_a_device_is_read_back_when_asked_for() {
+    let Some(device) = LoopDevice::new(8 << 20) else { return };
+    let bench = Bench::new();
+    let image = fs::File::create(bench.path("image")).unwrap();
+    image.write_all_at(&noise(1, 3_000_000), 1_000_000).unwrap();
+    image.set_len(6_000_000).unwrap();
+    bench.backup();
+    fs::write(&device.backing, vec![0xff; 8 << 20]).unwrap();
+    let options = RestoreOptions {
+        verify: true,
+        ..to(Path::new(&device.name))
+    };
+    let report = run(&bench, &options);
+    assert_eq!((report.verified, report.bytes), (1, 6_000_000));
+    for offset in [10, 3_500_000, 5_999_999] {
+        let repository = bench.open();
+        let snapshot = repository.find_snapshot("latest", &Default::default()).unwrap();
+        let spoiler = Spoiler {
+            device: device.name.clone(),
+            offset,
+            bytes: AtomicU64::new(0),
+        };
+        let report = restore(&repository, &snapshot, &options, &spoiler).unwrap();
+        assert_eq!((report.verified, report.failed), (0, 1), "{report:?}");
+        let (path, why) = &report.failures[0];
+        assert!(
+            path == b"image" && why.starts_with("It differs from the snapshot when read back"),
+            "{why}"
+        );
+        assert_eq!(spoiler.bytes.into_inner(), 6_000_000);
+    }
+}
+
+/// Changes a byte of the device before it is read back, and counts what is shown as done.
+struct Spoiler {
+    device: String,
+    offset: u64,
+    bytes: AtomicU64,
+}
+
+impl Progress for Spoiler {
+    fn stage(&self, name: &str) {
+        if name == "Verifying" {
+            let device = fs::File::options().write(true).open(&self.device).unwrap();
+            device.write_all_at(b"!", self.offset).unwrap();
+        }
+    }
+
+    fn done(&self, _: u64, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 /// A loop device over a file, where this machine has them.

@@ -21,6 +21,10 @@ mod verb;
 mod in_place;
 // Deleting what the snapshot does not have.
 mod delete;
+// Large files: progress, comparison, memory.
+mod large;
+// Files with several names.
+mod links;
 // A file as a stream, a folder as an archive.
 mod dump;
 // Restoring onto a block device.

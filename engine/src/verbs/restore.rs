@@ -6,7 +6,8 @@
 //! (hard-linked files aside: one path each, until all their names have been met).
 //!
 //! In reading order: [`walk`] decides about every entry, with [`select`], [`spare`], [`link`] and [`salvage`]; [`plan`] (pure) makes ranges of packs out of a window; [`pipeline`] runs
-//! [`job`]s, which [`work`] and [`compare`] do; [`device`] and [`verify`] are the two other ways through a tree; [`tally`] counts.
+//! [`job`]s, which [`work`] and [`compare`] do; [`device`] and [`verify`] are the two other ways through a tree; [`total`] says beforehand how much there is,
+//! [`tally`] counts.
 
 mod compare;
 mod device;
@@ -20,6 +21,7 @@ mod salvage;
 mod spare;
 mod surplus;
 mod tally;
+mod total;
 mod verify;
 mod walk;
 mod window;
@@ -181,6 +183,14 @@ pub fn restore(
     }
     let mut chosen = options.selection.filter()?;
     let root = record.root.0;
+    if !options.selection.is_everything() && !options.selection.has_patterns() {
+        match total::total(&repository, root, &chosen.within) {
+            Ok((entries, bytes)) => progress.expect(entries, bytes),
+            // It is told when it is met again.
+            Err(error) if work::is_local(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
     if options.delete {
         let has = |path: &[u8]| {
             let mut reader = TreeReader::new(repository, root).subtree(path)?;

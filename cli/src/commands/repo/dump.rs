@@ -1,5 +1,6 @@
 //! `ararat repo dump`
 
+use std::ffi::OsString;
 use std::io::Write;
 
 use anyhow::Result;
@@ -18,7 +19,7 @@ use crate::session::Session;
 pub struct Dump {
     /// The snapshot, and the file or folder in it
     #[arg(value_name = "SNAPSHOT:PATH")]
-    what: String,
+    what: OsString,
     /// As a tar archive: needed for folders
     #[arg(long)]
     tar: bool,

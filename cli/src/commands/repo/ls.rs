@@ -1,14 +1,18 @@
 //! `ararat repo ls`, `ararat repo diff`, `ararat repo stats`, `ararat repo cat`, `ararat repo tag`: looking, and a word about it.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Result, bail};
 use engine::format::envelope::Access;
 use engine::format::mark::MarkKind;
 use engine::format::snapshot::Snapshot;
 use engine::format::tree::diff::{Difference, TreeDiff};
+use engine::format::tree::path::is_within;
 use engine::format::tree::{Entry, EntryKind, TreeReader};
 use engine::repository::{Repository, StoredSnapshot};
+use engine::verbs::restore::Selection;
 use engine::verbs::stats::stats;
 use engine::words::{BlobId, Error};
 
@@ -19,21 +23,28 @@ use crate::output::show;
 use crate::session::{self, Session};
 
 /// The snapshot and the path in it that a person means by `SNAPSHOT[:PATH]`.
-pub fn find(repository: &Repository, wanted: &str, filter: &FilterArgs) -> Result<(StoredSnapshot, Vec<u8>)> {
-    let (snapshot, path) = wanted.split_once(':').unwrap_or((wanted, ""));
-    let found = repository.find_snapshot(snapshot, &filter.filter()?)?;
-    Ok((found, path.trim_matches('/').as_bytes().to_vec()))
+pub fn find(repository: &Repository, wanted: &OsStr, filter: &FilterArgs) -> Result<(StoredSnapshot, Vec<u8>)> {
+    let wanted = wanted.as_bytes();
+    let colon = wanted.iter().position(|byte| *byte == b':').unwrap_or(wanted.len());
+    // No snapshot has a name that is not text.
+    let snapshot = String::from_utf8_lossy(&wanted[..colon]);
+    let found = repository.find_snapshot(&snapshot, &filter.filter()?)?;
+    Ok((
+        found,
+        Selection::of_path(wanted.get(colon + 1..).unwrap_or_default()).within,
+    ))
 }
 
-/// The snapshot that a person means where only a whole one makes sense.
-fn find_whole(repository: &Repository, wanted: &str) -> Result<StoredSnapshot> {
-    match find(repository, wanted, &FilterArgs::default())? {
-        (snapshot, path) if path.is_empty() => Ok(snapshot),
-        (_, path) => bail!(Error::Invalid(format!(
-            "This takes whole snapshots, not {} in one",
+/// The snapshot that a person means, where a path in it means nothing.
+fn find_whole(repository: &Repository, wanted: &str, verb: &str) -> Result<StoredSnapshot> {
+    let (snapshot, path) = find(repository, OsStr::new(wanted), &FilterArgs::default())?;
+    if !path.is_empty() {
+        bail!(Error::Invalid(format!(
+            "{verb} takes a whole snapshot, but `{wanted}` names a path in one; leave out `:{}`",
             show::path(&path)
-        ))),
+        )));
     }
+    Ok(snapshot)
 }
 
 /// The root of a snapshot's tree.
@@ -50,7 +61,7 @@ pub fn root(repository: &Repository, snapshot: &StoredSnapshot) -> Result<BlobId
 pub struct Ls {
     /// The snapshot: an id or its beginning, latest, latest~N; and a path in it
     #[arg(value_name = "SNAPSHOT[:PATH]", default_value = "latest")]
-    snapshot: String,
+    snapshot: OsString,
     /// Mode, owner, size and time as well
     #[arg(short, long)]
     long: bool,
@@ -213,11 +224,12 @@ pub fn entry_json(entry: &Entry) -> serde_json::Value {
 /// Show what differs between two snapshots.
 #[derive(clap::Args)]
 pub struct Diff {
-    /// The older snapshot
-    before: String,
+    /// The older snapshot; with a path, only what is there is compared, in both
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    before: OsString,
     /// The newer snapshot
-    #[arg(default_value = "latest")]
-    after: String,
+    #[arg(value_name = "SNAPSHOT[:PATH]", default_value = "latest")]
+    after: OsString,
     /// Also what differs in mode, owner, times or attributes alone
     #[arg(long)]
     metadata: bool,
@@ -227,8 +239,31 @@ impl Diff {
     /// Compares.
     pub fn run(self, session: &Session) -> Result<u8> {
         let repository = session.open(Access::Read, false)?;
-        let before = find_whole(&repository, &self.before)?;
-        let after = find_whole(&repository, &self.after)?;
+        let filter = FilterArgs::default();
+        let (before, within) = find(&repository, &self.before, &filter)?;
+        let (after, other) = find(&repository, &self.after, &filter)?;
+        let within = match (within.is_empty(), other.is_empty()) {
+            (true, _) => other,
+            (false, true) => within,
+            (false, false) if within == other => within,
+            (false, false) => bail!(Error::Invalid(format!(
+                "diff compares one path in two snapshots, but `{}` and `{}` were given: name the same path, or name it once",
+                show::path(&within),
+                show::path(&other)
+            ))),
+        };
+        let is_in = |snapshot: &StoredSnapshot| {
+            let reader = TreeReader::new(&repository, root(&repository, snapshot)?);
+            anyhow::Ok(reader.subtree(&within)?.peek()?.is_some())
+        };
+        if !within.is_empty() && !is_in(&before)? && !is_in(&after)? {
+            bail!(Error::Invalid(format!(
+                "There is no {} in snapshot {} nor in {}",
+                show::path(&within),
+                before.id.short(),
+                after.id.short()
+            )));
+        }
         let (mut added, mut removed, mut changed) = (0u64, 0u64, 0u64);
         for difference in TreeDiff::new(&repository, root(&repository, &before)?, root(&repository, &after)?) {
             let (sign, entry, what) = match &difference? {
@@ -239,6 +274,9 @@ impl Diff {
                 Difference::Changed { after, .. } if self.metadata => ('U', after.clone(), "metadata"),
                 Difference::Changed { .. } => continue,
             };
+            if !is_within(&entry.path, &within) {
+                continue;
+            }
             match sign {
                 '+' => added += 1,
                 '-' => removed += 1,
@@ -376,7 +414,7 @@ impl Cat {
                 "padding": config.padding == 1,
             })
         } else {
-            snapshot_json(&find_whole(&repository, &self.what)?)
+            snapshot_json(&find_whole(&repository, &self.what, "cat")?)
         };
         if session.global.json {
             show::json(&document)?
@@ -412,7 +450,7 @@ impl Tag {
         }
         let repository = session.open(Access::Maintain, false)?;
         for wanted in &self.snapshots {
-            let snapshot = find_whole(&repository, wanted)?;
+            let snapshot = find_whole(&repository, wanted, "tag")?;
             let mut tags = self.set.clone().unwrap_or_else(|| snapshot.summary.tags.clone());
             tags.retain(|tag| !self.remove.contains(tag));
             for tag in &self.add {

@@ -1,5 +1,7 @@
 //! `ararat repo restore` and `ararat repo probe`
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,20 +29,23 @@ use crate::session::{self, Session};
 pub struct Restore {
     /// The snapshot: an id or its beginning, latest, latest~N; and a path in it
     #[arg(value_name = "SNAPSHOT[:PATH]")]
-    snapshot: String,
+    snapshot: OsString,
     /// The folder to fill; or a block device, for a single file
     #[arg(short, long, value_name = "DIR")]
     target: PathBuf,
     /// Restore only what matches this pattern, as in .gitignore (may be repeated)
     #[arg(short, long, value_name = "PATTERN")]
-    include: Vec<String>,
+    include: Vec<OsString>,
     /// Leave out what matches this pattern
     #[arg(short, long, value_name = "PATTERN")]
-    exclude: Vec<String>,
+    exclude: Vec<OsString>,
     /// What happens to what is there already
     #[arg(long, value_enum, default_value_t = OverwriteArg::IfChanged)]
     overwrite: OverwriteArg,
     /// Remove what the snapshot does not have, in the folders that are restored
+    ///
+    /// What the backup left out or could not read stays, and so does what is beside the backed-up paths, what --include and
+    /// --exclude leave out, and everything on other file systems mounted in DIR. See what would go with --dry-run.
     #[arg(long)]
     delete: bool,
     /// Change large files themselves instead of writing them anew beside the old
@@ -109,8 +114,8 @@ impl Restore {
         let options = RestoreOptions {
             target: self.target.clone(),
             selection: Selection {
-                includes: self.include.iter().map(Pattern::new).collect(),
-                excludes: self.exclude.iter().map(Pattern::new).collect(),
+                includes: self.include.iter().map(|text| pattern(text)).collect(),
+                excludes: self.exclude.iter().map(|text| pattern(text)).collect(),
                 ..Selection::of_path(&within)
             },
             overwrite: self.overwrite.into(),
@@ -156,6 +161,16 @@ impl Restore {
     }
 }
 
+/// A pattern; what of it is not UTF-8 stands for any one byte each, as in a pattern file.
+fn pattern(given: &OsStr) -> Pattern {
+    let mut text = String::new();
+    for chunk in given.as_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|_| text.push('?'));
+    }
+    Pattern::new(text)
+}
+
 fn loss_text(loss: &Loss) -> String {
     let (count, kind, first) = (loss.count, loss.kind.text(), show::path(&loss.first));
     format!(
@@ -188,11 +203,14 @@ fn report_json(report: &RestoreReport) -> serde_json::Value {
 }
 
 fn print(report: &RestoreReport, dry_run: bool, quiet: bool, id: &str) -> Result<()> {
-    for (path, why) in &report.failures {
-        anstream::eprintln!("Could not restore {}: {why}", show::path(path));
-    }
-    if report.failed > report.failures.len() as u64 {
-        anstream::eprintln!("and {} more", report.failed - report.failures.len() as u64);
+    if quiet {
+        // Else each was told when it happened.
+        for (path, why) in &report.failures {
+            anstream::eprintln!("Could not restore {}: {why}", show::path(path));
+        }
+        if report.failed > report.failures.len() as u64 {
+            anstream::eprintln!("and {} more", report.failed - report.failures.len() as u64);
+        }
     }
     for loss in &report.losses {
         anstream::eprintln!("{}", loss_text(loss));

@@ -11,7 +11,7 @@ use rustix::fs::{OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::StepKind;
-use super::job::{Item, LargeFile, Little, Use};
+use super::job::{Item, LargeFile, Use};
 use super::work::Work;
 use crate::format::tree::Extent;
 use crate::target::Failure;
@@ -35,9 +35,18 @@ pub(super) struct Comparison {
     old_size: u64,
     /// Stretches that are being compared, and one for whoever still finds more of them.
     left: AtomicU64,
-    found: Mutex<Found>,
+    progress: Mutex<Progress>,
 }
 
+/// How far a comparison has come.
+enum Progress {
+    /// No difference so far: here the old file has the right bytes.
+    Same(Vec<(u64, u64)>),
+    /// There are differences, so a new file is made, or the old one changed. `shared`: what the old one has is in it already.
+    Begun { shared: bool },
+}
+
+/// What was found in one stretch.
 #[derive(Default)]
 struct Found {
     /// Blobs to fetch, where they begin in the file, and how long they are.
@@ -55,7 +64,7 @@ impl Comparison {
             old: OnceLock::new(),
             old_size,
             left: AtomicU64::new(1),
-            found: Mutex::default(),
+            progress: Mutex::new(Progress::Same(Vec::new())),
         })
     }
 
@@ -157,13 +166,54 @@ impl Work<'_> {
                 }
             }
         }
+        if !comparison.file.has_failed()
+            && let Err(failure) = self.hand_on(comparison, found)
         {
-            let mut all = comparison.found.lock().unwrap_or_else(PoisonError::into_inner);
-            all.differing.append(&mut found.differing);
-            all.same.append(&mut found.same);
-            all.holes.append(&mut found.holes);
+            self.fail_large(&comparison.file, failure);
         }
         self.release_comparison(comparison);
+    }
+
+    /// Takes over what is right, and fetches what is not: stretch by stretch, so that no more than what differs in a few of them waits at once.
+    fn hand_on(&self, comparison: &Comparison, found: Found) -> Result<(), Failure> {
+        let file = &comparison.file;
+        let reused = found.same.iter().map(|(_, length)| length).sum();
+        self.tally.bytes_reused.fetch_add(reused, Ordering::Relaxed);
+        self.show(file, reused);
+        let shared = {
+            let mut progress = comparison.progress.lock().unwrap_or_else(PoisonError::into_inner);
+            match &mut *progress {
+                Progress::Begun { shared } => *shared,
+                Progress::Same(same) => {
+                    let is_same = found.differing.is_empty() && found.holes.is_empty();
+                    if is_same && comparison.old_size == file.size {
+                        same.extend(found.same);
+                        return Ok(());
+                    }
+                    let shared = begin(comparison)?;
+                    if !shared {
+                        copy_all(comparison, same)?;
+                    }
+                    *progress = Progress::Begun { shared };
+                    shared
+                }
+            }
+        };
+        if shared {
+            let new = file.open()?;
+            for (offset, length) in &found.holes {
+                new.hole(*offset, *length)?;
+            }
+        } else {
+            copy_all(comparison, &found.same)?;
+        }
+        let wanted = found
+            .differing
+            .into_iter()
+            .map(|(offset, blob, length)| (blob, file.piece(offset, length)))
+            .collect();
+        self.want(wanted, true);
+        Ok(())
     }
 
     /// A stretch has been compared, or there are no more to be found. The last one draws the conclusion.
@@ -171,33 +221,32 @@ impl Work<'_> {
         if comparison.left.fetch_sub(1, Ordering::AcqRel) != 1 {
             return;
         }
-        let found = std::mem::take(&mut *comparison.found.lock().unwrap_or_else(PoisonError::into_inner));
         let file = &comparison.file;
-        let reused = found.same.iter().map(|(_, length)| length).sum();
-        self.tally.bytes_reused.fetch_add(reused, Ordering::Relaxed);
-        if found.differing.is_empty() && found.holes.is_empty() && comparison.old_size == file.size {
-            let Some(complete) = file.release() else { return };
-            return self.make(Little::RefreshFile {
-                item: complete.item,
-                size: file.size,
-            });
+        let begun = {
+            let progress = comparison.progress.lock().unwrap_or_else(PoisonError::into_inner);
+            matches!(*progress, Progress::Begun { .. })
+        };
+        // A file that has failed may be right as far as it could be compared, which is not all of it: it must not look as if it were.
+        if begun || file.has_failed() {
+            return self.release(file);
         }
-        if let Err(failure) = take_over(comparison, &found) {
-            self.fail_large(file, failure);
-        } else {
-            let wanted = found
-                .differing
-                .into_iter()
-                .map(|(offset, blob, length)| (blob, file.piece(offset, length)))
-                .collect();
-            self.want(wanted, true);
+        if comparison.old_size != file.size {
+            // Nothing was to be compared.
+            if let Err(failure) = begin(comparison) {
+                self.fail_large(file, failure);
+            }
+            return self.release(file);
         }
-        self.release(file);
+        let shown = file.shown();
+        let Some(complete) = file.release() else { return };
+        let item = complete.item;
+        let done = refresh_file(&item.folder, &item.name, &item.metadata);
+        self.done_shown(item, StepKind::Unchanged, file.size, shown, done);
     }
 }
 
-/// Opens the new file and brings into it what the old one has.
-fn take_over(comparison: &Comparison, found: &Found) -> Result<(), Failure> {
+/// Opens the new file, or the old one to change it. Returns whether what the old one has is in it.
+fn begin(comparison: &Comparison) -> Result<bool, Failure> {
     let file = &comparison.file;
     if file.with_item(|item| item.way) == Some(Way::Update) && file.open().is_err() {
         // It may be changed only by putting another one in its place: a file that its owner may not write, for one.
@@ -205,16 +254,14 @@ fn take_over(comparison: &Comparison, found: &Found) -> Result<(), Failure> {
     }
     let new = file.open()?;
     let updated = file.with_item(|item| item.way) == Some(Way::Update);
+    Ok(updated || comparison.old().is_some_and(|old| new.share_with(old)))
+}
+
+/// Copies what the old file has into the new one.
+fn copy_all(comparison: &Comparison, same: &[(u64, u64)]) -> Result<(), Failure> {
     let Some(old) = comparison.old() else { return Ok(()) };
-    if updated || new.share_with(old) {
-        return found
-            .holes
-            .iter()
-            .try_for_each(|(offset, length)| new.hole(*offset, *length));
-    }
-    found
-        .same
-        .iter()
+    let new = comparison.file.open()?;
+    same.iter()
         .try_for_each(|(offset, length)| new.copy_from(old, *offset, *length))
 }
 

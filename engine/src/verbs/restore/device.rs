@@ -6,6 +6,7 @@ use super::RestoreOptions;
 use super::StepKind;
 use super::extents::{Batches, Piece};
 use super::tally::Tally;
+use super::verify::{content_differs, differs_at};
 use super::work::threads;
 use crate::format::tree::{EntryKind, TreeReader};
 use crate::repository::Repository;
@@ -37,12 +38,34 @@ pub(super) fn run(repository: &Repository, tree: BlobId, options: &RestoreOption
         )));
     };
     tally.progress.expect(1, size);
-    if !options.dry_run {
-        let device = Device::open(&options.target, size)?;
-        write(repository, &device, Batches::of(repository, size, content), tally)?;
-        device.finish()?;
+    if options.dry_run {
+        tally.step(StepKind::File, size, || path);
+        return Ok(());
     }
-    tally.step(StepKind::File, size, || path);
+    tally.progress.stage("Restoring");
+    let device = Device::open(&options.target, size)?;
+    write(
+        repository,
+        &device,
+        Batches::of(repository, size, content.clone()),
+        tally,
+    )?;
+    device.finish()?;
+    tally.step_shown(StepKind::File, size, size, || path.clone());
+    if options.verify {
+        tally.progress.stage("Verifying");
+        let differs = content_differs(repository, device.to_read_back(), size, &content, |_| {
+            !tally.is_stopped()
+        });
+        if let Some(error) = tally.take_error() {
+            return Err(error);
+        }
+        match differs {
+            Ok(None) => drop(tally.verified.fetch_add(1, Ordering::Relaxed)),
+            Ok(Some(at)) => tally.fail(|| path, differs_at(at)),
+            Err(why) => tally.fail(|| path, why),
+        }
+    }
     Ok(())
 }
 
@@ -52,9 +75,12 @@ fn write(repository: &Repository, device: &Device, batches: Batches<'_>, tally: 
         if tally.is_stopped() {
             return queue.stop();
         }
-        let written = batch.read(repository, |offset, piece| match piece {
-            Piece::Bytes(bytes) => device.write_at(bytes, offset),
-            Piece::Hole(length) => device.zero(offset, length),
+        let written = batch.read(repository, |offset, piece| {
+            let length = match piece {
+                Piece::Bytes(bytes) => device.write_at(bytes, offset).map(|()| bytes.len() as u64),
+                Piece::Hole(length) => device.zero(offset, length).map(|()| length),
+            };
+            length.map(|length| tally.progress.done(0, length))
         });
         match written {
             Ok(fetched) => drop(tally.bytes_fetched.fetch_add(fetched, Ordering::Relaxed)),

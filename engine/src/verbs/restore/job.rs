@@ -96,6 +96,8 @@ pub(super) struct LargeFile {
     /// Pieces that are missing, and one for whoever still finds more of them.
     left: AtomicU64,
     failed: AtomicBool,
+    /// Bytes that have been shown as done.
+    shown: AtomicU64,
 }
 
 /// The last piece of a large file is there: what is left to do.
@@ -114,6 +116,7 @@ impl LargeFile {
             file: Mutex::new(None),
             left: AtomicU64::new(1),
             failed: AtomicBool::new(false),
+            shown: AtomicU64::new(0),
         })
     }
 
@@ -159,6 +162,17 @@ impl LargeFile {
     /// Whether a piece of it has failed.
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
+    }
+
+    /// So many of its bytes are shown as done. A broken snapshot may have more than the file, which are not.
+    pub(super) fn show(&self, bytes: u64) -> u64 {
+        let before = self.shown.fetch_add(bytes, Ordering::Relaxed);
+        bytes.min(self.size.saturating_sub(before))
+    }
+
+    /// How many have been.
+    pub(super) fn shown(&self) -> u64 {
+        self.shown.load(Ordering::Relaxed).min(self.size)
     }
 
     /// One piece is done, or whoever looked for pieces is. The last one gets the file to finish it.

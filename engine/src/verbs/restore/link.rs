@@ -1,24 +1,28 @@
-//! Files with several names: the first that is restored gets the content, the others become links to it as soon as it is whole.
+//! Files with several names: the first that can be restored gets the content, the others become links to it as soon as it is whole.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::job::Item;
-use crate::format::tree::HardLink;
+use crate::format::tree::{EntryKind, HardLink};
 
 /// A file with several names, from the first of them on.
 #[derive(Debug)]
-pub(super) struct Link {
-    /// Where the first name is, below the target.
-    pub(super) first: Vec<u8>,
-    phase: Mutex<Phase>,
+pub(super) struct Link(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    /// Where the name is that gets the content, below the target.
+    first: Vec<u8>,
+    phase: Phase,
 }
 
 #[derive(Debug)]
 enum Phase {
-    /// Its content is not there yet; these wait for it.
-    Pending(Vec<LaterName>),
+    /// This content is not there yet; these names wait for it.
+    Pending(EntryKind, VecDeque<LaterName>),
     Whole,
+    /// None of the names so far could be restored.
     Failed,
 }
 
@@ -41,32 +45,64 @@ pub(super) enum Now {
     First(LaterName),
 }
 
+/// What to do with the names that wait, now that it is known what became of the first.
+pub(super) enum Settled {
+    /// Link them.
+    Whole(VecDeque<LaterName>),
+    /// It could not be restored: this one becomes the first, and gets the content.
+    Next(Box<(LaterName, EntryKind)>),
+    /// None waits.
+    Nothing,
+}
+
 impl Link {
-    fn new(first: Vec<u8>) -> Self {
-        Self {
+    fn new(first: Vec<u8>, kind: EntryKind) -> Self {
+        Self(Mutex::new(State {
             first,
-            phase: Mutex::new(Phase::Pending(Vec::new())),
-        }
+            phase: Phase::Pending(kind, VecDeque::new()),
+        }))
     }
 
-    /// A further name was met.
-    pub(super) fn later(&self, name: LaterName) -> Now {
-        match &mut *self.phase.lock().unwrap_or_else(PoisonError::into_inner) {
-            Phase::Pending(waiting) => {
-                waiting.push(name);
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the name is that gets the content, below the target.
+    pub(super) fn first(&self) -> Vec<u8> {
+        self.lock().first.clone()
+    }
+
+    /// A further name was met; `kind` is its entry's.
+    pub(super) fn later(&self, name: LaterName, kind: &EntryKind) -> Now {
+        let mut state = self.lock();
+        match &mut state.phase {
+            Phase::Pending(_, waiting) => {
+                waiting.push_back(name);
                 Now::Waits
             }
             Phase::Whole => Now::Link(name),
-            Phase::Failed => Now::First(name),
+            Phase::Failed => {
+                state.first = name.item.path();
+                state.phase = Phase::Pending(kind.clone(), VecDeque::new());
+                Now::First(name)
+            }
         }
     }
 
-    /// The first name is whole, or will never be. Gives those that waited for it.
-    pub(super) fn settle(&self, whole: bool) -> Vec<LaterName> {
-        let phase = if whole { Phase::Whole } else { Phase::Failed };
-        match std::mem::replace(&mut *self.phase.lock().unwrap_or_else(PoisonError::into_inner), phase) {
-            Phase::Pending(waiting) => waiting,
-            Phase::Whole | Phase::Failed => Vec::new(),
+    /// The first name is whole, or will never be.
+    pub(super) fn settle(&self, whole: bool) -> Settled {
+        let mut state = self.lock();
+        match std::mem::replace(&mut state.phase, if whole { Phase::Whole } else { Phase::Failed }) {
+            Phase::Pending(_, waiting) if whole => Settled::Whole(waiting),
+            Phase::Pending(kind, mut waiting) => match waiting.pop_front() {
+                Some(next) => {
+                    state.first = next.item.path();
+                    state.phase = Phase::Pending(kind.clone(), waiting);
+                    Settled::Next(Box::new((next, kind)))
+                }
+                None => Settled::Nothing,
+            },
+            Phase::Whole | Phase::Failed => Settled::Nothing,
         }
     }
 }
@@ -89,11 +125,11 @@ impl Links {
     }
 
     /// The file's first name is restored at `first`. Nothing to remember for a file that says it has no further names.
-    pub(super) fn begin(&mut self, link: HardLink, inode: u64, first: Vec<u8>) -> Option<Arc<Link>> {
+    pub(super) fn begin(&mut self, link: HardLink, inode: u64, first: Vec<u8>, kind: &EntryKind) -> Option<Arc<Link>> {
         if link.links < 2 {
             return None;
         }
-        let begun = Arc::new(Link::new(first));
+        let begun = Arc::new(Link::new(first, kind.clone()));
         self.0
             .insert((link.device, inode), (Arc::clone(&begun), link.links - 1));
         Some(begun)

@@ -13,6 +13,8 @@ pub struct JobQueue<J> {
     work: Condvar,
     /// There is room again, or the end.
     room: Condvar,
+    /// Nothing is queued or being done.
+    idle: Condvar,
     cost_max: usize,
 }
 
@@ -40,6 +42,7 @@ impl<J: Send> JobQueue<J> {
             state: Mutex::new(state),
             work: Condvar::new(),
             room: Condvar::new(),
+            idle: Condvar::new(),
             cost_max,
         }
     }
@@ -83,6 +86,14 @@ impl<J: Send> JobQueue<J> {
         }
     }
 
+    /// Waits until everything that is queued, and what follows from it, is done; or stopped.
+    pub fn wait_until_idle(&self) {
+        let mut state = self.lock();
+        while !state.stopped && (state.busy > 0 || !state.found.is_empty() || !state.following.is_empty()) {
+            state = self.idle.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     /// Ends everything as soon as the jobs in hand are done; those that wait are dropped.
     pub fn stop(&self) {
         let (following, found) = {
@@ -91,6 +102,7 @@ impl<J: Send> JobQueue<J> {
             state.cost = 0;
             self.work.notify_all();
             self.room.notify_all();
+            self.idle.notify_all();
             (std::mem::take(&mut state.following), std::mem::take(&mut state.found))
         };
         // Dropping a job may dress folders: not while others wait for the lock.
@@ -140,8 +152,11 @@ impl<J: Send> Drop for Done<'_, J> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.busy -= 1;
-        if state.busy == 0 && state.closed {
-            self.0.work.notify_all();
+        if state.busy == 0 {
+            self.0.idle.notify_all();
+            if state.closed {
+                self.0.work.notify_all();
+            }
         }
     }
 }
@@ -164,6 +179,34 @@ mod tests {
         };
         queue.run(3, work, || (0..100).for_each(|_| queue.push(3, 4)));
         assert_eq!(done.load(Ordering::Relaxed), 400);
+    }
+
+    #[test]
+    fn the_finder_can_wait_for_all_that_is_queued_and_find_more() {
+        let queue = JobQueue::new(10);
+        let done = AtomicUsize::new(0);
+        let work = |job: usize| {
+            if job > 0 {
+                queue.push_following(job - 1);
+            }
+            done.fetch_add(1, Ordering::Relaxed);
+        };
+        queue.run(2, work, || {
+            for round in 1..=3 {
+                (0..5).for_each(|_| queue.push(3, 1));
+                queue.wait_until_idle();
+                assert_eq!(done.load(Ordering::Relaxed), round * 20);
+            }
+        });
+        let stopped = JobQueue::new(10);
+        stopped.run(
+            1,
+            |_: ()| stopped.stop(),
+            || {
+                (0..5).for_each(|_| stopped.push((), 1));
+                stopped.wait_until_idle();
+            },
+        );
     }
 
     #[test]

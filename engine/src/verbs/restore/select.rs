@@ -32,6 +32,11 @@ impl Selection {
         *self == Self::default()
     }
 
+    /// Whether patterns choose, so that only the entries themselves tell what is chosen.
+    pub fn has_patterns(&self) -> bool {
+        !(self.includes.is_empty() && self.excludes.is_empty())
+    }
+
     /// Makes it ready to be asked.
     ///
     /// # Errors
@@ -50,7 +55,7 @@ impl Selection {
         };
         Ok(Chosen {
             within: self.within.clone(),
-            has_patterns: !(self.includes.is_empty() && self.excludes.is_empty()),
+            has_patterns: self.has_patterns(),
             filter: Filter::new(excludes)?,
             spared: None,
         })

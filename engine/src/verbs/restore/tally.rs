@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::{RestoreReport, Step, StepKind};
 use crate::words::{Error, Progress};
 
-/// How many failures are listed; all are counted.
+/// How many failures the report lists; all are counted, and told as they happen.
 const FAILURES_LISTED: usize = 100;
 
 /// Counts, the first failures, and the error that ends everything.
@@ -43,11 +43,17 @@ impl<'a> Tally<'a> {
 
     /// Counts one step that has been done, or in a dry run would be; `path` is asked for only when somebody looks.
     pub(super) fn step(&self, kind: StepKind, size: u64, path: impl FnOnce() -> Vec<u8>) {
+        self.step_shown(kind, size, 0, path);
+    }
+
+    /// The same, when so many of its bytes have been shown as done already.
+    pub(super) fn step_shown(&self, kind: StepKind, size: u64, shown: u64, path: impl FnOnce() -> Vec<u8>) {
         self.counts[kind as usize].fetch_add(1, Ordering::Relaxed);
         if matches!(kind, StepKind::File | StepKind::Replaced) {
             self.bytes.fetch_add(size, Ordering::Relaxed);
         }
-        self.progress.done(u64::from(kind != StepKind::Deleted), size);
+        self.progress
+            .done(u64::from(kind != StepKind::Deleted), size.saturating_sub(shown));
         if let Some(observe) = self.observe {
             observe(&Step {
                 kind,
@@ -66,11 +72,11 @@ impl<'a> Tally<'a> {
     pub(super) fn fail_many(&self, items: u64, path: impl FnOnce() -> Vec<u8>, why: impl std::fmt::Display) {
         self.failed.fetch_add(items, Ordering::Relaxed);
         self.progress.done(items, 0);
+        let (path, why) = (path(), why.to_string());
+        self.progress
+            .note(&format!("Could not restore {}: {why}", String::from_utf8_lossy(&path)));
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() < FAILURES_LISTED {
-            let (path, why) = (path(), why.to_string());
-            self.progress
-                .note(&format!("{}: {why}", String::from_utf8_lossy(&path)));
             failures.push((path, why));
         }
     }

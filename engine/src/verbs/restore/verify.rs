@@ -178,8 +178,7 @@ impl Verify<'_> {
         match self.differs(check) {
             Ok(None) => drop(self.tally.verified.fetch_add(1, Ordering::Relaxed)),
             Ok(Some(at)) => {
-                let why = format!("It differs from the snapshot when read back, at byte {at} or after it");
-                self.tally.fail(|| check.folder.path_of(&check.name), why);
+                self.tally.fail(|| check.folder.path_of(&check.name), differs_at(at));
             }
             Err(why) => self.tally.fail(|| check.folder.path_of(&check.name), why),
         }
@@ -193,48 +192,71 @@ impl Verify<'_> {
         if u64::try_from(size) != Ok(check.size) {
             return Ok(Some(check.size.min(u64::try_from(size).unwrap_or(0))));
         }
-        let mut buffer: Vec<u8> = Vec::with_capacity(1 << 16);
-        match &check.content {
-            Content::Empty => Ok((!is_zero(&file, 0, check.size)).then_some(0)),
-            Content::Slab { check: expected, .. } => {
-                buffer.resize(usize::try_from(check.size).unwrap_or(0), 0);
-                let read = read_full(&file, &mut buffer, 0).map_err(|error| text(&error))?;
-                let found = self.repository.file_check(&buffer).map_err(|error| text(&error))?;
-                Ok((read != buffer.len() || found != *expected).then_some(0))
-            }
-            Content::Chunks(extents) => {
-                let mut offset = 0u64;
-                for extent in extents {
-                    if !self.is_right(&file, offset, *extent, &mut buffer) {
-                        return Ok(Some(offset));
-                    }
-                    offset = offset.saturating_add(extent.length());
+        content_differs(self.repository, &file, check.size, &check.content, |_| {
+            !self.tally.is_stopped()
+        })
+    }
+}
+
+/// Why something fails that differs when it is read back.
+pub(super) fn differs_at(at: u64) -> String {
+    format!("It differs from the snapshot when read back, at byte {at} or after it")
+}
+
+/// Where a file, or a device, begins to differ from a content of that size, if it does. `compared` is told how many bytes were right, and says whether to
+/// go on.
+pub(super) fn content_differs(
+    repository: &Repository,
+    file: &OwnedFd,
+    size: u64,
+    content: &Content,
+    compared: impl Fn(u64) -> bool,
+) -> Result<Option<u64>, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let mut buffer: Vec<u8> = Vec::with_capacity(1 << 16);
+    match content {
+        Content::Empty => Ok((!is_zero(file, 0, size)).then_some(0)),
+        Content::Slab { check: expected, .. } => {
+            buffer.resize(usize::try_from(size).unwrap_or(0), 0);
+            let read = read_full(file, &mut buffer, 0).map_err(|error| text(&error))?;
+            let found = repository.file_check(&buffer).map_err(|error| text(&error))?;
+            Ok((read != buffer.len() || found != *expected).then_some(0))
+        }
+        Content::Chunks(extents) => {
+            let mut offset = 0u64;
+            for extent in extents {
+                if !is_right(repository, file, offset, *extent, &mut buffer) {
+                    return Ok(Some(offset));
                 }
-                Ok(None)
-            }
-            Content::List { blob } => {
-                for extent in ListReader::new(self.repository, *blob, check.size) {
-                    let (offset, extent) = extent.map_err(|error| text(&error))?;
-                    if !self.is_right(&file, offset, extent, &mut buffer) {
-                        return Ok(Some(offset));
-                    }
+                offset = offset.saturating_add(extent.length());
+                if !compared(extent.length()) {
+                    break;
                 }
-                Ok(None)
             }
+            Ok(None)
+        }
+        Content::List { blob } => {
+            for extent in ListReader::new(repository, *blob, size) {
+                let (offset, extent) = extent.map_err(|error| text(&error))?;
+                if !is_right(repository, file, offset, extent, &mut buffer) {
+                    return Ok(Some(offset));
+                }
+                if !compared(extent.length()) {
+                    break;
+                }
+            }
+            Ok(None)
         }
     }
+}
 
-    fn is_right(&self, file: &OwnedFd, offset: u64, extent: Extent, buffer: &mut Vec<u8>) -> bool {
-        match extent {
-            Extent::Hole { length } => is_zero(file, offset, length),
-            Extent::Chunk { blob, length } => {
-                buffer.resize(length as usize, 0);
-                read_full(file, buffer, offset) == Ok(buffer.len())
-                    && self
-                        .repository
-                        .ids()
-                        .is_ok_and(|ids| ids.id(BlobKind::Data, buffer) == blob)
-            }
+fn is_right(repository: &Repository, file: &OwnedFd, offset: u64, extent: Extent, buffer: &mut Vec<u8>) -> bool {
+    match extent {
+        Extent::Hole { length } => is_zero(file, offset, length),
+        Extent::Chunk { blob, length } => {
+            buffer.resize(length as usize, 0);
+            read_full(file, buffer, offset) == Ok(buffer.len())
+                && repository.ids().is_ok_and(|ids| ids.id(BlobKind::Data, buffer) == blob)
         }
     }
 }

@@ -47,6 +47,7 @@ fn walk_through(work: &Work<'_>, source: impl TreeSource + Clone, tree: BlobId, 
         if work.tally.is_stopped() {
             return Ok(());
         }
+        walk.promote_all()?;
         let next = match entries.next() {
             Ok(Some(Found::Entry(entry))) => walk.take(entry)?,
             Ok(Some(Found::Lost { path, why, entries })) => {
@@ -59,7 +60,7 @@ fn walk_through(work: &Work<'_>, source: impl TreeSource + Clone, tree: BlobId, 
             Err(error) => {
                 // What was found before is restored all the same.
                 walk.removes = false;
-                walk.finish();
+                walk.finish()?;
                 return Err(error);
             }
         };
@@ -70,7 +71,7 @@ fn walk_through(work: &Work<'_>, source: impl TreeSource + Clone, tree: BlobId, 
             entries.seek(&path);
         }
     }
-    walk.finish();
+    walk.finish()?;
     walk.tell_stays();
     if !met && !chosen.within.is_empty() {
         return Err(Error::Invalid(format!(
@@ -151,11 +152,28 @@ impl<'w, 'a> Walk<'w, 'a> {
     }
 
     /// Everything has been found.
-    fn finish(&mut self) {
+    fn finish(&mut self) -> Result<()> {
         while !self.levels.is_empty() {
             self.leave();
         }
-        self.window.flush(self.work);
+        loop {
+            self.window.flush(self.work);
+            // What fails until the end may have further names, which then get the content.
+            self.work.queue.wait_until_idle();
+            if !self.promote_all()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Names whose file's first name could not be restored become the first. Returns whether there were any.
+    fn promote_all(&mut self) -> Result<bool> {
+        let promoted = self.work.take_promoted();
+        let any = !promoted.is_empty();
+        for (item, kind) in promoted {
+            self.promote(item, &kind)?;
+        }
+        Ok(any)
     }
 
     fn take(&mut self, entry: &Entry) -> Result<Next> {

@@ -1,18 +1,19 @@
 //! What the threads of a restore do: fetch, open, write, dress, and settle what waited for it.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
 use super::job::{Complete, Item, Job, LargeFile, Little, Use};
-use super::link::{LaterName, Link};
+use super::link::{LaterName, Link, Settled};
 use super::pipeline::JobQueue;
 use super::plan::{PackRange, RangeLimits, WantedBlob, gather, ranges};
 use super::select::Chosen;
 use super::tally::Tally;
 use super::walk;
 use super::{RestoreOptions, StepKind};
+use crate::format::tree::EntryKind;
 use crate::repository::Repository;
 use crate::target::file::{NewFile, Way, refresh_file, write_file};
 use crate::target::node::{make_link, make_node, make_symlink, refresh_node};
@@ -32,6 +33,8 @@ pub(super) struct Work<'a> {
     pub(super) root: Arc<Folder>,
     pub(super) queue: JobQueue<Job>,
     limits: RangeLimits,
+    /// Names that become their file's first, since that one could not be restored.
+    promoted: Mutex<Vec<(Item, EntryKind)>>,
 }
 
 /// Restores the chosen part of a tree into a folder.
@@ -55,6 +58,7 @@ pub(super) fn run(
         root,
         queue: JobQueue::new(QUEUED_MAX),
         limits,
+        promoted: Mutex::default(),
     };
     let found = work.queue.run(
         threads(repository),
@@ -248,10 +252,11 @@ impl Work<'_> {
                     );
                 }
                 Use::Piece { file, offset, length } => {
-                    if !file.has_failed()
-                        && let Err(failure) = self.write_piece(&file, offset, length, content)
-                    {
-                        self.fail_large(&file, failure);
+                    if !file.has_failed() {
+                        match self.write_piece(&file, offset, length, content) {
+                            Ok(()) => self.show(&file, u64::from(length)),
+                            Err(failure) => self.fail_large(&file, failure),
+                        }
                     }
                     self.release(&file);
                 }
@@ -292,6 +297,11 @@ impl Work<'_> {
         }
     }
 
+    /// Shows bytes of a large file as done, before all of it is.
+    pub(super) fn show(&self, file: &LargeFile, bytes: u64) {
+        self.tally.progress.done(0, file.show(bytes));
+    }
+
     /// One piece of a large file is done, or there are no more to be found.
     pub(super) fn release(&self, file: &LargeFile) {
         let Some(Complete { item, file: open }) = file.release() else {
@@ -299,7 +309,7 @@ impl Work<'_> {
         };
         if file.has_failed() {
             // Listed when it failed. What was written of it goes away with `open`.
-            return self.settle(item.link.as_deref(), false);
+            return self.settle(item.link.as_ref(), false);
         }
         let made = match open {
             Some(open) => open.finish(file.size, &item.metadata),
@@ -307,7 +317,8 @@ impl Work<'_> {
             None => NewFile::create(&item.folder, &item.name, &item.metadata, item.way)
                 .and_then(|open| open.finish(file.size, &item.metadata)),
         };
-        self.made(item, file.size, made);
+        let kind = kind_of(item.way);
+        self.done_shown(item, kind, file.size, file.shown(), made);
     }
 
     /// A large file cannot be whole any more.
@@ -331,44 +342,49 @@ impl Work<'_> {
 
     /// Counts something that was made, or could not be, and settles what waits for it.
     pub(super) fn made(&self, item: Item, size: u64, made: Result<(), Failure>) {
-        let kind = if item.way == Way::Fresh {
-            StepKind::File
-        } else {
-            StepKind::Replaced
-        };
+        let kind = kind_of(item.way);
         self.done(item, kind, size, made);
     }
 
     /// The same for anything.
     pub(super) fn done(&self, item: Item, kind: StepKind, size: u64, done: Result<(), Failure>) {
-        let whole = done.is_ok();
-        match done {
-            Ok(()) => self.tally.step(kind, size, || item.path()),
-            Err(failure) => self.failed(|| item.path(), failure),
-        }
-        self.settle(item.link.as_deref(), whole);
+        self.done_shown(item, kind, size, 0, done);
     }
 
-    fn settle(&self, link: Option<&Link>, whole: bool) {
-        let Some(link) = link else { return };
-        for later in link.settle(whole) {
-            if whole {
-                self.link(link, later);
-            } else {
-                let first = String::from_utf8_lossy(&link.first).into_owned();
-                self.tally.fail(
-                    || later.item.path(),
-                    format!("Another name of this file, {first}, could not be restored"),
-                );
-            }
+    /// The same, when so many bytes have been shown as done already.
+    pub(super) fn done_shown(&self, item: Item, kind: StepKind, size: u64, shown: u64, done: Result<(), Failure>) {
+        let whole = done.is_ok();
+        match done {
+            Ok(()) => self.tally.step_shown(kind, size, shown, || item.path()),
+            Err(failure) => self.failed(|| item.path(), failure),
         }
+        self.settle(item.link.as_ref(), whole);
+    }
+
+    fn settle(&self, link: Option<&Arc<Link>>, whole: bool) {
+        let Some(link) = link else { return };
+        match link.settle(whole) {
+            Settled::Whole(waiting) => waiting.into_iter().for_each(|later| self.link(link, later)),
+            Settled::Next(next) => {
+                let (LaterName { mut item, .. }, kind) = *next;
+                item.link = Some(Arc::clone(link));
+                let mut promoted = self.promoted.lock().unwrap_or_else(PoisonError::into_inner);
+                promoted.push((item, kind));
+            }
+            Settled::Nothing => {}
+        }
+    }
+
+    /// Names that have become their file's first since the last call: whoever finds things hands them over again.
+    pub(super) fn take_promoted(&self) -> Vec<(Item, EntryKind)> {
+        std::mem::take(&mut self.promoted.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn link(&self, link: &Link, later: LaterName) {
         let LaterName { item, replace } = later;
         let made = make_link(
             &self.root,
-            &link.first,
+            &link.first(),
             &item.folder,
             &item.name,
             &item.metadata,
@@ -421,6 +437,13 @@ impl Work<'_> {
             }
             Little::LaterName(link, later) => self.link(&link, later),
         }
+    }
+}
+
+fn kind_of(way: Way) -> StepKind {
+    match way {
+        Way::Fresh => StepKind::File,
+        Way::Replace | Way::Update => StepKind::Replaced,
     }
 }
 

@@ -74,21 +74,46 @@ impl Walk<'_, '_> {
         if let EntryKind::File { link: Some(link), .. } | EntryKind::Symlink { link: Some(link), .. } = &entry.kind {
             let inode = entry.metadata.inode;
             if let Some(known) = self.links.met(*link, inode) {
-                match known.later(LaterName {
-                    item,
-                    replace: existing.is_some(),
-                }) {
+                let replace = existing.is_some();
+                match known.later(LaterName { item, replace }, &entry.kind) {
                     Now::Waits => return Ok(()),
                     Now::Link(later) => {
                         self.window.make(self.work, Little::LaterName(known, later));
                         return Ok(());
                     }
-                    Now::First(later) => item = later.item,
+                    Now::First(later) => {
+                        item = later.item;
+                        item.link = Some(known);
+                    }
                 }
+            } else {
+                item.link = self.links.begin(*link, inode, item.path(), &entry.kind);
             }
-            item.link = self.links.begin(*link, inode, item.path());
         }
-        match &entry.kind {
+        self.put(item, &entry.kind, existing, action)
+    }
+
+    /// The next name of a file whose first name could not be restored gets its content.
+    pub(super) fn promote(&mut self, item: Item, kind: &EntryKind) -> Result<()> {
+        match item.folder.existing(&item.name) {
+            Ok(existing) => {
+                let action = if existing.is_some() {
+                    Action::Replace
+                } else {
+                    Action::Create
+                };
+                self.put(item, kind, existing, action)
+            }
+            Err(failure) => {
+                self.work.done(item, StepKind::File, 0, Err(failure));
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands over what is to be made.
+    fn put(&mut self, item: Item, kind: &EntryKind, existing: Option<Existing>, action: Action) -> Result<()> {
+        match kind {
             EntryKind::Folder => {}
             EntryKind::File { size, content, .. } => self.file(
                 item,
@@ -112,7 +137,7 @@ impl Walk<'_, '_> {
                     Action::Refresh => Little::RefreshNode { item },
                     Action::Create | Action::Replace | Action::Keep | Action::Blocked => Little::Node {
                         item,
-                        kind: entry.kind.clone(),
+                        kind: kind.clone(),
                     },
                 };
                 self.window.make(self.work, little);
