@@ -85,18 +85,21 @@ impl Repository {
         {
             return Ok(blob);
         }
-        let place = self.find(kind, id)?;
-        let blob = match self.fetch_blob(kind, id, &place) {
-            // Deleted or moved since the view was read: the newest view decides.
-            Err(Error::Missing { .. }) => {
-                let place = self
-                    .refresh()?
-                    .index
-                    .locate(kind, id)
-                    .ok_or(Error::MissingBlob { id: *id })?;
-                self.fetch_blob(kind, id, &place)?
+        let mut place = self.find(kind, id)?;
+        let blob = loop {
+            match self.fetch_blob(kind, id, &place) {
+                Err(Error::Missing { name }) => {
+                    // Deleted or moved since the view was read: the newest view decides, as often as it names another place. What is condemned is
+                    // in a view, too, and may go while another copy stays.
+                    let view = self.refresh()?;
+                    let now = view.index.locate(kind, id).ok_or(Error::MissingBlob { id: *id })?;
+                    if now.pack == place.pack {
+                        return Err(Error::Missing { name });
+                    }
+                    place = now;
+                }
+                other => break other?,
             }
-            other => other?,
         };
         let blob = Bytes::from(blob);
         if kind == BlobKind::Tree {
