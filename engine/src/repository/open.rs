@@ -191,7 +191,9 @@ impl Repository {
     }
 
     fn with_keys(store: Store, config: Config, keys: Keys, slot: String, cache: Option<PathBuf>) -> Result<Self> {
-        let cache_folder = cache.map(|folder| folder.join(config.repository.to_string()));
+        // By place, too: a copy of a repository goes its own way, and gives known names to other objects.
+        let place = blake3::hash(store.location().to_string().as_bytes()).to_hex();
+        let cache_folder = cache.map(|folder| folder.join(config.repository.to_string()).join(&place[..16]));
         // Objects of a store on the local disk are as near as a cache of them would be.
         let objects = cache_folder
             .as_ref()
