@@ -42,9 +42,9 @@ pub struct Folded {
     pub open: Bytes,
     /// Its `end`; absent once the snapshot is forgotten.
     pub end: Option<Arc<End>>,
-    /// Its `end`, whole.
+    /// Its `end`, whole; in a view for maintenance alone.
     pub end_object: Option<Bytes>,
-    /// Its `r/<sid>`, whole.
+    /// Its `r/<sid>`, whole; in a view for maintenance alone.
     pub references: Option<Bytes>,
 }
 
@@ -58,6 +58,16 @@ pub enum Leave {
     Condemned,
     /// A reader may read condemned packs while they are there.
     Dead,
+}
+
+/// Who loads a view, and for what.
+#[derive(Clone, Copy)]
+struct Manner {
+    leave: Leave,
+    /// The session that loads it, which is not a part of it.
+    own: Option<SessionId>,
+    /// For maintenance, which deletes what it does not see: what is listed and cannot be found is an error, and references are kept.
+    whole: bool,
 }
 
 /// One moment of a repository.
@@ -115,9 +125,6 @@ impl Repository {
         // Sessions can be folded and removed between our two lists; then we look again, so that no snapshot is missed.
         let mut view = self.load_view(Leave::Dead)?;
         for _ in 0..8 {
-            if view.sessions.is_empty() && view.generation.number == 0 {
-                break;
-            }
             let newest = self.newest_generation_number(view.generation.number)?;
             if newest == view.generation.number {
                 break;
@@ -161,7 +168,8 @@ impl Repository {
         if number == 0 {
             return Ok((Generation::default(), [0; 32]));
         }
-        let object = self.fetch_object(&generation_name(number))?;
+        // Never from the cache: a bucket that was brought back to an earlier state, or a copy that lagged, gets other generations of known numbers.
+        let object = self.store.get(&generation_name(number))?;
         let generation = Generation::from_object(self.id(), number, &self.keys.index, &object)?;
         Ok((generation, *blake3::hash(&object).as_bytes()))
     }
@@ -205,34 +213,69 @@ impl Repository {
     /// # Errors
     /// What the store says; [`Error::Damaged`].
     pub fn load_view(&self, leave: Leave) -> Result<View> {
-        self.load_view_beside(leave, None)
+        self.load_view_for(Manner {
+            leave,
+            own: None,
+            whole: false,
+        })
     }
 
-    /// [`Repository::load_view`] as the session `own` needs it: without itself.
-    pub(crate) fn load_view_beside(&self, leave: Leave, own: Option<SessionId>) -> Result<View> {
+    /// [`Repository::load_view`] as the session `own` needs it for writing: without itself.
+    pub(crate) fn load_view_beside(&self, own: SessionId) -> Result<View> {
+        self.load_view_for(Manner {
+            leave: Leave::Condemned,
+            own: Some(own),
+            whole: false,
+        })
+    }
+
+    /// [`Repository::load_view`] for maintenance: what is listed and cannot be found is an error, unless a newer generation has replaced it.
+    pub(crate) fn load_whole_view(&self) -> Result<View> {
+        self.load_view_for(Manner {
+            leave: Leave::Dead,
+            own: None,
+            whole: true,
+        })
+    }
+
+    fn load_view_for(&self, manner: Manner) -> Result<View> {
         for _ in 0..VIEW_ATTEMPTS {
             let newest = self.newest_generation_number(0)?;
-            match self.load_view_once(newest, leave, own) {
+            match self.load_view_once(newest, manner) {
                 // Maintenance deletes what a newer generation has replaced: then that one is read.
                 Err(Error::Missing { .. }) if self.newest_generation_number(newest)? > newest => {}
                 other => return other,
             }
         }
-        self.load_view_once(self.newest_generation_number(0)?, leave, own)
+        self.load_view_once(self.newest_generation_number(0)?, manner)
     }
 
-    fn load_view_once(&self, newest: u64, leave: Leave, own: Option<SessionId>) -> Result<View> {
+    fn load_view_once(&self, newest: u64, manner: Manner) -> Result<View> {
+        let Manner { leave, own, whole } = manner;
         let (generation, generation_hash) = self.generation(newest)?;
-        let folded = self.load_catalogue(&generation.catalogue)?;
-        let mut sessions = self.list_sessions()?;
-        sessions.retain(|session, state| {
-            // What a fold has not removed yet, or keeps as a tombstone, is folded all the same.
-            !folded.contains_key(session) && (state.open || state.end.is_some()) && Some(*session) != own
-        });
-        self.load_ends(&mut sessions)?;
-        let index = match self.load_index(&generation.levels, &sessions) {
+        let folded = self.load_catalogue(&generation.catalogue, whole)?;
+        let list = || -> Result<_> {
+            let mut sessions = self.list_sessions()?;
+            sessions.retain(|session, state| {
+                // What a fold has not removed yet, or keeps as a tombstone, is folded all the same.
+                !folded.contains_key(session) && (state.open || state.end.is_some()) && Some(*session) != own
+            });
+            Ok(sessions)
+        };
+        let mut sessions = list()?;
+        let mut segments = None;
+        if leave == Leave::Condemned && sessions.values().any(|state| state.end.is_none()) {
+            // Maintenance folds what a session wrote before it was fenced, and no more: of a session without `end`, a writer uses what was there
+            // before that was seen. The other way round, it could refer to a pack that no index will ever name.
+            segments = Some(self.list_segments()?);
+            sessions = list()?;
+        }
+        self.load_ends(&mut sessions, whole)?;
+        let names = self.session_segments(&sessions, leave, segments)?;
+        let load = || self.load_index(&generation.levels, &sessions, names.clone(), whole);
+        let index = match load() {
             // A damaged file of the cache is removed when it is found.
-            Err(Error::Io { .. }) => self.load_index(&generation.levels, &sessions)?,
+            Err(Error::Io { .. }) => load()?,
             index => index?,
         };
         let mut left_out: HashSet<PackName> = generation.dead.iter().copied().collect();
@@ -249,7 +292,8 @@ impl Repository {
         })
     }
 
-    pub(crate) fn load_catalogue(&self, parts: &[ObjectReference]) -> Result<BTreeMap<SessionId, Folded>> {
+    /// The sessions that are folded. Whole objects and references, which grow with the repository, are for maintenance alone.
+    fn load_catalogue(&self, parts: &[ObjectReference], whole: bool) -> Result<BTreeMap<SessionId, Folded>> {
         let mut folded = BTreeMap::new();
         let objects = self.fetch_objects(parts.iter().map(|part| part.name.clone()).collect());
         for (part, object) in parts.iter().zip(objects) {
@@ -263,8 +307,8 @@ impl Repository {
                 let known = Folded {
                     open: session.open.into(),
                     end: end.map(Arc::new),
-                    end_object: session.end.map(Bytes::from),
-                    references: session.references.map(Bytes::from),
+                    end_object: session.end.filter(|_| whole).map(Bytes::from),
+                    references: session.references.filter(|_| whole).map(Bytes::from),
                 };
                 folded.insert(session.session, known);
             }
@@ -305,7 +349,9 @@ impl Repository {
     }
 
     /// Replaces the placeholders of [`Repository::list_sessions`] by what `end` says.
-    pub(crate) fn load_ends(&self, sessions: &mut BTreeMap<SessionId, SessionState>) -> Result<()> {
+    ///
+    /// `whole` as maintenance needs it: one that is listed and cannot be read is an error.
+    pub(crate) fn load_ends(&self, sessions: &mut BTreeMap<SessionId, SessionState>, whole: bool) -> Result<()> {
         let ended: Vec<SessionId> = sessions
             .iter()
             .filter(|(_, state)| state.end.is_some())
@@ -321,7 +367,7 @@ impl Repository {
                     }
                 }
                 // Folded and removed since it was listed: a newer generation has it.
-                Err(Error::Missing { .. }) => {
+                Err(Error::Missing { .. }) if !whole || !self.is_listed(&end_name(session))? => {
                     sessions.remove(&session);
                 }
                 Err(error) => return Err(error),
@@ -331,10 +377,16 @@ impl Repository {
     }
 
     /// The index over the levels and the segments of these sessions. Segments that an earlier index left in the cache are not read again.
-    fn load_index(&self, levels: &[ObjectReference], sessions: &BTreeMap<SessionId, SessionState>) -> Result<Index> {
+    fn load_index(
+        &self,
+        levels: &[ObjectReference],
+        sessions: &BTreeMap<SessionId, SessionState>,
+        segments: Vec<ObjectName>,
+        whole: bool,
+    ) -> Result<Index> {
         let mut names: Vec<ObjectName> = levels.iter().map(|level| level.name.clone()).collect();
         let required = names.len();
-        names.extend(self.session_segments(sessions)?);
+        names.extend(segments);
         let inline = sessions.iter().filter_map(|(session, state)| {
             let end = state.end.as_ref().filter(|_| state.open)?;
             Some((end_name(*session), end.index.segment.as_ref()?))
@@ -364,7 +416,7 @@ impl Repository {
                 match object {
                     Ok(object) => index.add_segment(name, &self.open_segment(name, &object)?)?,
                     // Folded and removed since its session was listed: a newer generation has it.
-                    Err(Error::Missing { .. }) => {}
+                    Err(Error::Missing { .. }) if !(whole && self.is_of_listed_session(name)?) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -382,33 +434,66 @@ impl Repository {
         .open_framed(Access::Read, object, 0, |_| Ok(self.keys.index.clone()))
     }
 
-    /// The names of the segments that these sessions have written as objects.
-    fn session_segments(&self, sessions: &BTreeMap<SessionId, SessionState>) -> Result<Vec<ObjectName>> {
+    /// The names of the segments that these sessions have written as objects. For a writer, `listed` was listed before the sessions were; others
+    /// list when they need to.
+    fn session_segments(
+        &self,
+        sessions: &BTreeMap<SessionId, SessionState>,
+        leave: Leave,
+        listed: Option<Vec<(SessionId, ObjectName)>>,
+    ) -> Result<Vec<ObjectName>> {
+        // Only sessions whose `open` was listed after the generation was read count (FORMAT.md, 11).
+        let counts = |state: &SessionState| match &state.end {
+            // Whoever was fenced may have written segments that its `end`, by another hand, does not count.
+            Some(end) => state.open && end.outcome == Outcome::Fenced && leave == Leave::Dead,
+            None => state.open,
+        };
         let mut names = Vec::new();
-        let mut running = false;
-        for (session, state) in sessions {
-            match &state.end {
-                // Only sessions whose `open` was listed after the generation was read count (FORMAT.md, 11).
-                Some(end) if state.open => {
-                    names.extend((0..end.index.segments).map(|number| segment_name(*session, number)));
-                    // Whoever was fenced may have written segments that its `end`, by another hand, does not count.
-                    running |= end.outcome == Outcome::Fenced;
-                }
-                Some(_) => {}
-                None => running |= state.open,
+        for (session, state) in sessions.iter().filter(|(_, state)| state.open) {
+            if let Some(end) = &state.end {
+                names.extend((0..end.index.segments).map(|number| segment_name(*session, number)));
             }
         }
-        if running {
-            let listed = self.store.list("x/")?;
-            names.extend(listed.into_iter().map(|object| object.name).filter(|name| {
-                let session = name.strip_prefix("x/").and_then(|rest| rest.split_once('/'));
-                let session = session.and_then(|(session, _)| session.parse::<SessionId>().ok());
-                session.and_then(|session| sessions.get(&session)).is_some_and(|state| {
-                    state.open && state.end.as_ref().is_none_or(|end| end.outcome == Outcome::Fenced)
-                })
-            }));
+        if sessions.values().any(counts) {
+            let listed = match listed {
+                Some(listed) => listed,
+                None => self.list_segments()?,
+            };
+            let known: HashSet<ObjectName> = names.iter().cloned().collect();
+            names.extend(
+                listed
+                    .into_iter()
+                    .filter(|(session, name)| sessions.get(session).is_some_and(counts) && !known.contains(name))
+                    .map(|(_, name)| name),
+            );
         }
         Ok(names)
+    }
+
+    /// Whether an object of a session that could not be read is listed all the same: then it is lost. What maintenance has removed is not listed.
+    pub(crate) fn is_listed(&self, name: &str) -> Result<bool> {
+        let folder = name.rfind('/').map_or("", |slash| &name[..=slash]);
+        Ok(self.store.list(folder)?.iter().any(|object| object.name == name))
+    }
+
+    /// Whether the session of a segment has its `open`, which is removed before its segments are.
+    fn is_of_listed_session(&self, segment: &str) -> Result<bool> {
+        let session = segment.strip_prefix("x/").and_then(|rest| rest.split_once('/'));
+        match session.and_then(|(session, _)| session.parse().ok()) {
+            Some(session) => self.is_listed(&open_name(session)),
+            None => Ok(true),
+        }
+    }
+
+    /// The segments of sessions that are in the store.
+    pub(crate) fn list_segments(&self) -> Result<Vec<(SessionId, ObjectName)>> {
+        let listed = self.store.list("x/")?.into_iter().map(|object| object.name);
+        Ok(listed
+            .filter_map(|name| {
+                let (session, _) = name.strip_prefix("x/")?.split_once('/')?;
+                Some((session.parse().ok()?, name))
+            })
+            .collect())
     }
 
     /// A session's `open`, wherever it is kept.

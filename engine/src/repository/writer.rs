@@ -16,7 +16,7 @@ use std::time::Instant;
 use self::advance::Advanced;
 use self::uploads::Uploads;
 use super::open::Repository;
-use super::view::{Leave, View};
+use super::view::View;
 use crate::compress::{Compressor, LEVEL_LARGE, LEVEL_SMALL};
 use crate::crypto::{BlobIds, BlobSealer, PublicKey, Secret};
 use crate::format::keys::{Halves, WrappedKey};
@@ -199,7 +199,7 @@ impl<'r> Writer<'r> {
         let object = open.to_object(repository.id(), session, &keys.index)?;
         let open_hash = *blake3::hash(&object).as_bytes();
         repository.store.put(&open_name(session), object.into())?;
-        let view = Arc::new(repository.load_view_beside(Leave::Condemned, Some(session))?);
+        let view = Arc::new(repository.load_view_beside(session)?);
         Ok(Self {
             repository,
             session,

@@ -44,7 +44,7 @@ impl Stats {
 /// [`Error::RoleTooSmall`] for all but maintainers and owners; [`Error::Damaged`]; what the store says.
 pub fn stats(repository: &Repository, filter: &SnapshotFilter, progress: &dyn Progress) -> Result<Stats> {
     let snapshots = repository.snapshots(filter)?;
-    let view = repository.view()?;
+    let view = repository.load_whole_view()?;
     let mut stats = Stats {
         snapshots: snapshots.len() as u64,
         ..Stats::default()
@@ -65,6 +65,10 @@ pub fn stats(repository: &Repository, filter: &SnapshotFilter, progress: &dyn Pr
         if let Some(record) = &snapshot.record {
             stats.files += record.counts.files;
             stats.logical_bytes += record.counts.bytes;
+        }
+        if view.committed(snapshot.id).is_none() {
+            // Forgotten and removed since it was listed.
+            continue;
         }
         for (pack, used) in references(repository, &view, snapshot.id)?.packs {
             let Some(info) = view.index.pack(&pack)? else { continue };

@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::tables::{Followed, Ground, Tables, merge};
 use crate::format::generation::ObjectReference;
-use crate::format::open::SessionKind;
-use crate::format::references::{Moved, Used};
-use crate::repository::view::{Leave, View};
+use crate::format::open::{SessionKind, open_name};
+use crate::format::references::Used;
+use crate::repository::view::View;
 use crate::repository::{Repository, snapshots::Marked};
 use crate::verbs::stats::references;
 use crate::words::{Error, PackName, Result, SessionId};
@@ -25,124 +26,13 @@ pub(super) struct Survey {
     pub(super) counted: HashSet<SessionId>,
     /// Marks by snapshot.
     pub(super) marks: BTreeMap<SessionId, Marked>,
-    /// Repack sessions whose tables some references still need.
-    pub(super) needed_tables: HashSet<SessionId>,
     /// Tables by the old pack.
     tables: Tables,
+    followed: Followed,
     /// Packs that the newest generation condemns.
     condemned: HashSet<PackName>,
-}
-
-/// Where blobs of old packs went, by old pack.
-///
-/// A reference is followed to a place that is there and neither condemned nor dead in the generation that this maintainer will succeed, and stays
-/// where it is when there is none. Only one maintainer can succeed a generation, so what one follows, the next finds alive; and a writer that
-/// refers to an old place while its new one is condemned keeps the old one (the model's findings 2 and 3 are the stories behind this).
-#[derive(Default)]
-pub(super) struct Tables {
-    by_pack: HashMap<PackName, Vec<Table>>,
-}
-
-/// What one repack session moved out of one pack: new place by old ordinal.
-struct Table {
-    session: SessionId,
-    to: HashMap<u16, (PackName, u16)>,
-}
-
-impl Tables {
-    fn add(&mut self, session: SessionId, moved: Vec<Moved>) {
-        for table in moved {
-            let place = |pack: u32, ordinal: u16| (PackName { session, number: pack }, ordinal);
-            let to = table
-                .to
-                .iter()
-                .map(|(old, pack, new)| (*old, place(*pack, *new)))
-                .collect();
-            self.by_pack
-                .entry(table.pack())
-                .or_default()
-                .push(Table { session, to });
-        }
-    }
-
-    /// Adds `used` of `pack` to `all`, following moved blobs; `needed` gets the sessions whose tables were needed.
-    fn follow(
-        &self,
-        (pack, used): (PackName, &Used),
-        blobs: &dyn Fn(PackName) -> u32,
-        is_alive: &dyn Fn(PackName) -> bool,
-        all: &mut HashMap<PackName, Used>,
-        needed: &mut HashSet<SessionId>,
-    ) {
-        if !self.by_pack.contains_key(&pack) {
-            merge(all, pack, used);
-            return;
-        }
-        // A pack that is gone has tables that say where all its used blobs are; how many it had they do not say.
-        let count = match (used, blobs(pack)) {
-            (Used::Some { blobs, .. }, _) => *blobs,
-            (Used::All, 0) => u32::from(u16::MAX),
-            (Used::All, blobs) => blobs,
-        };
-        let mut stay = Used::none(count);
-        let mut stays = false;
-        for ordinal in (0..count)
-            .filter_map(|ordinal| u16::try_from(ordinal).ok())
-            .filter(|at| used.contains(*at))
-        {
-            match self.resolve((pack, ordinal), is_alive, needed, 0) {
-                Some((to, place)) => {
-                    let fresh = || Used::none(blobs(to).max(u32::from(place) + 1));
-                    all.entry(to).or_insert_with(fresh).insert(place);
-                }
-                None => {
-                    stay.insert(ordinal);
-                    stays = true;
-                }
-            }
-        }
-        if stays {
-            merge(all, pack, &stay);
-        }
-    }
-
-    /// Where a blob is now: what was moved may have been moved again.
-    fn resolve(
-        &self,
-        (pack, ordinal): (PackName, u16),
-        is_alive: &dyn Fn(PackName) -> bool,
-        needed: &mut HashSet<SessionId>,
-        depth: usize,
-    ) -> Option<(PackName, u16)> {
-        if depth > MOVES_MAX {
-            return None;
-        }
-        for table in self.by_pack.get(&pack)? {
-            let Some(next) = table.to.get(&ordinal).copied() else {
-                continue;
-            };
-            let last = self
-                .resolve(next, is_alive, needed, depth + 1)
-                .or(is_alive(next.0).then_some(next));
-            if last.is_some() {
-                needed.insert(table.session);
-                return last;
-            }
-        }
-        None
-    }
-}
-
-/// A blob that was moved more often than this between two rewrites of references is looked for where it was.
-const MOVES_MAX: usize = 64;
-
-fn merge(all: &mut HashMap<PackName, Used>, pack: PackName, used: &Used) {
-    match all.entry(pack) {
-        std::collections::hash_map::Entry::Occupied(mut known) => known.get_mut().merge(used),
-        std::collections::hash_map::Entry::Vacant(free) => {
-            free.insert(used.clone());
-        }
-    }
+    /// Packs that the newest generation calls dead.
+    dead: HashSet<PackName>,
 }
 
 /// Looks at everything. The list of packs comes before the list of sessions: whoever wrote a listed pack has its `open` in the later list.
@@ -151,7 +41,7 @@ fn merge(all: &mut HashMap<PackName, Used>, pack: PackName, used: &Used) {
 /// What the store says; [`Error::Damaged`] when a reference list cannot be read.
 pub(super) fn survey(repository: &Repository) -> Result<Survey> {
     let sizes = list_packs(repository)?;
-    let view = repository.load_view(Leave::Dead)?;
+    let view = repository.load_whole_view()?;
     let marks = repository.marks()?;
     let condemned = view
         .generation
@@ -159,16 +49,18 @@ pub(super) fn survey(repository: &Repository) -> Result<Survey> {
         .iter()
         .map(|condemned| condemned.pack)
         .collect();
+    let dead = view.generation.dead.iter().copied().collect();
     let mut survey = Survey {
         view,
         condemned,
+        dead,
         sizes,
         used: HashMap::new(),
         used_bytes: HashMap::new(),
         counted: HashSet::new(),
         marks,
-        needed_tables: HashSet::new(),
         tables: Tables::default(),
+        followed: Followed::default(),
     };
     let pinned = pinned(repository, &survey.view)?;
     let pair = repository.keys().maintenance.pair.as_ref();
@@ -225,7 +117,7 @@ fn pinned(repository: &Repository, view: &View) -> Result<HashSet<SessionId>> {
         match repository.session_open(view, *session) {
             Ok(open) => pinned.extend(open.pins),
             // Ended and removed since it was listed.
-            Err(Error::Missing { .. }) => {}
+            Err(Error::Missing { .. }) if !repository.is_listed(&open_name(*session))? => {}
             Err(error) => return Err(error),
         }
     }
@@ -246,28 +138,69 @@ impl Survey {
                 0
             }
         };
-        let (sizes, condemned) = (&self.sizes, &self.condemned);
-        let is_alive = |pack: PackName| {
+        let (sizes, condemned, dead) = (&self.sizes, &self.condemned, &self.dead);
+        let is_there = |pack: PackName| {
             let indexed = index.pack(&pack).unwrap_or_else(|error| {
                 failure.replace(Some(error));
                 None
             });
-            indexed.is_some() && sizes.contains_key(&pack) && !condemned.contains(&pack)
+            indexed.is_some() && sizes.contains_key(&pack) && !dead.contains(&pack)
         };
-        for (pack, used) in &references.packs {
-            self.tables.follow(
-                (*pack, used),
-                &blobs,
-                &is_alive,
-                &mut self.used,
-                &mut self.needed_tables,
-            );
+        let ground = Ground {
+            blobs: &blobs,
+            is_alive: &|pack| is_there(pack) && !condemned.contains(&pack),
+            is_there: &is_there,
+        };
+        let mut used = HashMap::new();
+        for (pack, some) in &references.packs {
+            self.tables
+                .follow((*pack, some), &ground, &mut used, &mut self.followed);
         }
         if let Some(error) = failure.into_inner() {
             return Err(error);
         }
+        for (pack, some) in used {
+            if some.count(1) > 0 {
+                self.is_in_store(repository, pack, session)?;
+            }
+            merge(&mut self.used, pack, &some);
+        }
         self.counted.insert(session);
         Ok(())
+    }
+
+    /// Refuses to go on when a pack that a snapshot needs is not there: what else is deleted could be what brings it back.
+    fn is_in_store(&mut self, repository: &Repository, pack: PackName, snapshot: SessionId) -> Result<()> {
+        if !self.sizes.contains_key(&pack) && !self.dead.contains(&pack) {
+            // Perhaps it is younger than the list of packs.
+            let name = pack.object();
+            let listed = repository.store().list(&name)?;
+            let size = listed
+                .iter()
+                .find(|object| object.name == name)
+                .map(|object| object.size);
+            self.sizes.extend(size.map(|size| (pack, size)));
+        }
+        if self.sizes.contains_key(&pack) && !self.dead.contains(&pack) {
+            return Ok(());
+        }
+        Err(Error::damaged(
+            format!("Snapshot {snapshot}"),
+            format!(
+                "pack {pack} that it needs is not there, so nothing was deleted; bring the pack back from a copy, or forget the snapshot, and prune again"
+            ),
+        ))
+    }
+
+    /// Whether references still need the table of a repack session.
+    pub(super) fn needs_table(&self, session: &SessionId) -> bool {
+        self.followed.needed.contains(session)
+    }
+
+    /// Sessions that wrote packs which are used.
+    pub(super) fn used_sessions(&self) -> HashSet<SessionId> {
+        let used = self.used.keys().filter(|pack| self.is_used(pack));
+        used.map(|pack| pack.session).collect()
     }
 
     fn weigh(&mut self) -> Result<()> {
