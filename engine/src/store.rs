@@ -35,6 +35,7 @@ pub use requests::Requests;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -57,6 +58,8 @@ struct Shared {
     backend: Arc<dyn Backend>,
     counters: Arc<Counters>,
     patience: Patience,
+    /// Some object was written without a condition.
+    looked: AtomicBool,
     /// Limits of stores that have no network of their own to limit.
     upload: Option<Limit>,
     download: Option<Limit>,
@@ -118,6 +121,7 @@ impl Store {
                 backend,
                 counters,
                 patience: Patience::new(options),
+                looked: AtomicBool::new(false),
                 upload,
                 download,
             }),
@@ -235,8 +239,9 @@ impl Store {
                 upload.wait(bytes.len() as u64);
             }
             let failure = match shared.backend.put(name, bytes.clone()) {
-                Ok(Put::Done) => {
+                Ok(put @ (Put::Done | Put::Looked)) => {
                     shared.patience.reached();
+                    shared.looked.fetch_or(put == Put::Looked, Ordering::Relaxed);
                     return Ok(Created::Done);
                 }
                 Ok(Put::Exists) => match shared.patience.attempt(|| shared.backend.get(name, None)) {
@@ -258,6 +263,12 @@ impl Store {
                 return Err(self.error("write", name, failure));
             }
         }
+    }
+
+    /// Whether some object was written after a mere look whether its name was free, since this was opened: the store knows no create-if-absent,
+    /// and [`Created::Done`] says nothing of what others wrote at the same time.
+    pub fn has_only_looked(&self) -> bool {
+        self.shared.looked.load(Ordering::Relaxed)
     }
 
     /// Lists objects whose names begin with `prefix` (`"s/"`), sorted by name. An empty prefix is everything.

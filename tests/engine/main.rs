@@ -26,3 +26,7 @@ mod sizes;
 mod lagging;
 /// Backups, prunes and readers at once.
 mod concurrent;
+/// Maintenance where it is thinnest: what happens between its requests, and what is lost under it.
+mod edges;
+/// A store in which other things happen between two requests.
+mod hooked;

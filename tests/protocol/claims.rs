@@ -25,10 +25,14 @@ pub const NO_FALSE_ALARM: &str = "nothing is reported missing that is there";
 /// Listings are whole.
 pub const COMPLETE: &str = "a listing shows every snapshot that was saved before it began";
 
+/// Packs can be found, and their keys.
+pub const FINDABLE: &str = "a pack named by a standing snapshot is in the levels or in a segment that counts";
+
 /// All claims.
-pub const ALL: [&str; 8] = [
+pub const ALL: [&str; 9] = [
     NEVER_DELETED,
     DURABLE,
+    FINDABLE,
     REPORTED_STANDS,
     ONE_OUTCOME,
     ONE_NUMBER,
@@ -46,6 +50,7 @@ pub fn properties(config: &Config) -> Vec<Property<Protocol>> {
         Property::always(DURABLE, |model: &Protocol, state| {
             packs_are_not(&model.0, state, Pack::Absent)
         }),
+        Property::always(FINDABLE, |model: &Protocol, state| packs_are_found(&model.0, state)),
         Property::always(REPORTED_STANDS, |model: &Protocol, state| {
             reported_stands(&model.0, state)
         }),
@@ -81,6 +86,19 @@ fn packs_are_not(config: &Config, state: &State, condition: Pack) -> bool {
     let tables = &state.generation().tables;
     members(store::referenced(config, state, tables, store::standing(config, state)))
         .all(|pack| state.session(pack).pack != condition)
+}
+
+/// Whether every pack that a standing snapshot names is named by the newest levels, or by a segment of a session that is not folded. A session's keys
+/// stay as long as the levels name one of its packs, so what is found can be opened too.
+fn packs_are_found(config: &Config, state: &State) -> bool {
+    let generation = state.generation();
+    let counts = |slot: &crate::state::Slot| {
+        let session = state.session(*slot);
+        session.open && session.segment && !has(generation.folded, *slot)
+    };
+    let standing = store::standing(config, state);
+    members(store::referenced(config, state, &generation.tables, standing))
+        .all(|pack| has(generation.levels, pack) || counts(&pack))
 }
 
 fn reported_stands(config: &Config, state: &State) -> bool {

@@ -163,6 +163,7 @@ pub fn apply(config: &Config, state: &mut State, index: u8, step: Step) {
             let session = state.session_mut(slot);
             if session.end == End::Absent {
                 session.end = End::Fenced;
+                session.counted = session.segment;
             }
         }
         Step::PutFence(slot) => {
@@ -225,7 +226,7 @@ fn create(config: &Config, state: &mut State, me: &mut Maintainer, index: u8, fi
         (next.catalogue, next.tables) = plans::fold_into(config, state, &next, me.fold);
         next.folded |= me.fold;
         plans::drop_tables(config, state, &mut next);
-        next.levels |= me.fold & store::packs_here(state) & !next.dead;
+        next.levels |= me.listed & !next.dead;
     } else {
         next.dead |= me.packs;
         next.condemned &= !(me.packs | me.fold);
@@ -280,6 +281,7 @@ fn created(config: &Config, state: &mut State, me: &mut Maintainer, first: bool,
             base: 0,
             packs: 0,
             fold: 0,
+            listed: 0,
             ..*me
         };
     } else if config.generations_change() || !rules.read_back_generation {

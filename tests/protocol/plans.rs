@@ -50,6 +50,7 @@ pub fn plan(config: &Config, state: &State, index: u8) -> Option<Maintainer> {
         base: state.newest,
         packs: candidates,
         fold,
+        listed: store::segments(state, fold),
         drop,
         ..Maintainer::default()
     })

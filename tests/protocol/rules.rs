@@ -57,6 +57,10 @@ pub struct Rules {
     pub dead_stay_listed: bool,
     /// B2: another session's segment counts only if its `open` was seen after the view was read.
     pub open_seen_after_view: bool,
+    /// B2: of a fenced session only the segments count that its `end` counts.
+    pub fenced_end_counts_segments: bool,
+    /// B2: that a session runs is seen after its segments were listed, not only before.
+    pub runs_after_segments_are_listed: bool,
     /// B3: late commits are found in the newest catalogue too, not by their markers alone.
     pub late_commits_from_catalogue: bool,
     /// B5: packs that landed after their session was fenced are condemned like any other, not deleted at sight.
@@ -123,6 +127,8 @@ impl Default for Rules {
             publish_dead_before_delete: true,
             dead_stay_listed: true,
             open_seen_after_view: true,
+            fenced_end_counts_segments: true,
+            runs_after_segments_are_listed: true,
             late_commits_from_catalogue: true,
             junk_is_condemned_first: true,
             fold_before_retiring: true,

@@ -82,6 +82,8 @@ pub struct Session {
     pub pack: Pack,
     /// `x/<sid>/0`, which names the pack and may outlive it.
     pub segment: bool,
+    /// `end` = FENCED counts the segment: it was there when the maintainer looked.
+    pub counted: bool,
     /// The pack that the session's reference list names, in a repack session the one its table moves blobs out of.
     pub names: Slot,
     /// Blobs that a repack session's table moves.
@@ -156,7 +158,8 @@ pub struct Writer {
     pub next: u8,
     /// The pack it refers to.
     pub held: Slot,
-    /// Packs of other sessions' segments, listed too early (only where rule B2 is off).
+    /// Packs of other sessions' segments, listed too early (only where rule B2 is off); sessions that ran before the segments were listed (only
+    /// where that rule is off).
     pub early: Set,
 }
 
@@ -197,6 +200,8 @@ pub struct Maintainer {
     pub packs: Set,
     /// Sessions to fold, then packs to take back.
     pub fold: Set,
+    /// Packs that the segments of the sessions to fold name, as they were listed for the next levels.
+    pub listed: Set,
     /// Dead packs to strike off the list.
     pub drop: Set,
     /// Sessions of the barrier.
@@ -280,8 +285,11 @@ pub struct State {
 
 impl Hash for Session {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        let small =
-            u32::from(self.open) | (self.end as u32) << 1 | (self.pack as u32) << 3 | u32::from(self.segment) << 5;
+        let small = u32::from(self.open)
+            | (self.end as u32) << 1
+            | (self.pack as u32) << 3
+            | u32::from(self.segment) << 5
+            | u32::from(self.counted) << 6;
         let bytes = [self.flags | self.moved << 4, self.at, self.names];
         hasher.write_u32(small << 24 | u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0]));
     }
@@ -333,6 +341,7 @@ impl Hash for Maintainer {
             condemned_in,
             packs,
             fold,
+            listed,
             drop,
             wait,
             counted,
@@ -349,6 +358,9 @@ impl Hash for Maintainer {
             wait,
             counted,
         ]));
+        if listed != 0 {
+            hasher.write_u8(listed);
+        }
     }
 }
 

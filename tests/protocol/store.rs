@@ -145,16 +145,28 @@ pub fn view_of(config: &Config, state: &State, generation: &Generation, blob: u8
             }
         }
     }
-    let holds = slots(config).filter(|pack| contents(config, state, *pack) & blob != 0);
-    let usable = holds.fold(0, |set, pack| set | only(pack)) & generation.levels & !blocked;
-    (usable, blocked)
+    (holding(config, state, blob) & generation.levels & !blocked, blocked)
 }
 
-/// Packs with a blob that segments of sessions with an `open` name, listed now.
+/// Packs that hold a blob.
+pub fn holding(config: &Config, state: &State, blob: u8) -> Set {
+    let holds = slots(config).filter(|pack| contents(config, state, *pack) & blob != 0);
+    holds.fold(0, |set, pack| set | only(pack))
+}
+
+/// Packs that the segments of some sessions name.
+pub fn segments(state: &State, sessions: Set) -> Set {
+    (0..SLOTS as Slot)
+        .filter(|slot| has(sessions, *slot) && state.session(*slot).segment)
+        .fold(0, |set, slot| set | only(slot))
+}
+
+/// Packs with a blob that a writer may find in segments of sessions with an `open`, listed now.
 pub fn listed_segments(config: &Config, state: &State, blob: u8) -> Set {
     let names = |slot: &Slot| {
         let session = state.session(*slot);
-        session.open && session.segment && contents(config, state, *slot) & blob != 0
+        let counts = session.end != End::Fenced || session.counted || !config.rules.fenced_end_counts_segments;
+        session.open && session.segment && counts && contents(config, state, *slot) & blob != 0
     };
     slots(config).filter(names).fold(0, |set, slot| set | only(slot))
 }

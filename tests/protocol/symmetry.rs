@@ -50,9 +50,11 @@ fn look(config: &Config, state: &State, index: u8) -> (u8, Writer, Session, Sess
         one.packs,
         one.fold,
         one.wait,
+        one.listed,
         two.packs,
         two.fold,
         two.wait,
+        two.listed,
     ];
     for set in named {
         sets = sets << 2 | u64::from(set >> first & 1) << 1 | u64::from(set >> second & 1);
@@ -137,6 +139,7 @@ fn rename(state: &mut State, place: &[Slot; SLOTS]) {
     for Maintainer {
         packs,
         fold,
+        listed,
         drop,
         wait,
         counted,
@@ -144,7 +147,7 @@ fn rename(state: &mut State, place: &[Slot; SLOTS]) {
         ..
     } in &mut state.maintainers
     {
-        [packs, fold, drop, wait, counted].into_iter().for_each(set);
+        [packs, fold, listed, drop, wait, counted].into_iter().for_each(set);
         slot(&mut fencing.0);
     }
     slot(&mut state.reader.pack);

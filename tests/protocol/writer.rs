@@ -9,6 +9,8 @@ use crate::store;
 pub enum Step {
     /// Lists other sessions' segments before `open` (only where rule B2 is off).
     ListEarly,
+    /// Lists which sessions run, some time before their segments (only where that rule is off).
+    ListRunning,
     /// Reads the newest generation before `open` (only where W1 is off).
     ViewEarly,
     /// PUT `open`.
@@ -56,6 +58,9 @@ pub fn steps(config: &Config, state: &State, index: u8, out: &mut Vec<Step>) {
         }
         WriterAt::Opened => out.push(Step::View),
         WriterAt::Viewed => {
+            if !config.rules.runs_after_segments_are_listed && writer.early == 0 {
+                out.push(Step::ListRunning);
+            }
             look_up(config, state, index, out);
             push_advance(config, state, writer, out);
         }
@@ -102,7 +107,11 @@ fn look_up(config: &Config, state: &State, index: u8, out: &mut Vec<Step>) {
     }
     let blob = store::blob_of(config, own);
     let mut found = writer.usable | (store::listed_segments(config, state, blob) & !writer.blocked);
-    found |= writer.early & !writer.blocked;
+    found |= if config.rules.runs_after_segments_are_listed {
+        writer.early & !writer.blocked
+    } else {
+        store::segments(state, writer.early) & store::holding(config, state, blob) & !writer.blocked
+    };
     if config.hints && !config.rules.known_to_the_view && !has(writer.blocked, 0) {
         found |= only(0);
     }
@@ -124,6 +133,12 @@ pub fn apply(config: &Config, state: &mut State, index: u8, step: Step) {
     let blob = store::blob_of(config, own);
     match step {
         Step::ListEarly => writer.early = store::listed_segments(config, state, blob),
+        Step::ListRunning => {
+            let runs = |slot: &Slot| {
+                state.session(*slot).open && store::outcome(config, state, *slot) == store::Outcome::Running
+            };
+            writer.early = store::slots(config).filter(runs).fold(0, |set, slot| set | only(slot));
+        }
         Step::ViewEarly => {
             (writer.usable, writer.blocked) = store::view_of(config, state, state.generation(), blob);
             writer.next = state.newest;
@@ -350,6 +365,7 @@ pub fn repack(config: &Config, state: &mut State, index: u8, step: Step) {
             };
         }
         Step::ListEarly
+        | Step::ListRunning
         | Step::ViewEarly
         | Step::View
         | Step::Refer(_)

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use engine::store::probe;
 use engine::store::{Created, Store, StoreOptions};
 use engine::words::{Error, StoreFailure};
 
@@ -291,16 +292,39 @@ fn a_store_without_conditions_or_bulk_deletes_is_used_without() {
         code: "NotImplemented",
         retry_after: None,
     };
-    proxy.inject(Rule::always(Fault::Refuse(unknown.clone())).method("PUT").times(1));
+    proxy.inject(Rule::always(Fault::Refuse(unknown.clone())).method("PUT").times(3));
     proxy.inject(Rule::always(Fault::Refuse(unknown)).method("POST"));
     store.put("p/a", noise(10, 1)).unwrap();
     assert!(
         matches!(store.create("p/a", noise(10, 2)).unwrap(), Created::Exists(_)),
         "it looks before it writes"
     );
+    assert!(
+        !probe::creates_if_absent(&store).unwrap(),
+        "a look before the write is no condition"
+    );
     store.put("p/b", noise(10, 2)).unwrap();
     store
         .delete(&["p/a".to_owned(), "p/b".to_owned(), "p/c".to_owned()])
         .unwrap();
     assert_eq!(store.list("").unwrap(), []);
+}
+
+/// A gateway in front of a good store hiccups: going on without conditions would let a writer replace what maintenance has just written.
+#[test]
+fn a_store_that_has_kept_a_condition_is_never_used_without() {
+    let Some((_server, proxy, store)) = behind_proxy(&VERSITYGW, &options()) else {
+        return;
+    };
+    let hiccup = Answer {
+        status: 501,
+        code: "NotImplemented",
+        retry_after: None,
+    };
+    store.put("p/a", noise(10, 1)).unwrap();
+    proxy.inject(Rule::always(Fault::Refuse(hiccup)).method("PUT").times(6));
+    store.put("p/b", noise(10, 2)).unwrap();
+    assert!(matches!(store.create("p/b", noise(10, 3)).unwrap(), Created::Exists(_)));
+    assert!(!store.has_only_looked());
+    assert!(probe::creates_if_absent(&store).unwrap());
 }

@@ -54,6 +54,18 @@ fn a_store_that_overwrites_gets_exclusive_maintenance() {
 }
 
 #[test]
+fn a_store_whose_condition_is_a_look_before_the_write_gets_exclusive_maintenance() {
+    // Writers one after another see no difference, and in a race it may go well by luck.
+    let store = spoiled(FaultPlan {
+        looks: true,
+        ..FaultPlan::default()
+    });
+    assert!(!probe::creates_if_absent(&store).unwrap());
+    assert_eq!(probe::probe(&store).unwrap().verdict(), Verdict::ExclusiveMaintenance);
+    assert_eq!(store.list("").unwrap(), []);
+}
+
+#[test]
 fn a_server_that_ignores_the_condition_is_found_out() {
     // The one that checks no signatures, which cover the header.
     let Some(server) = or_skip(Server::start(&GCS)) else {

@@ -4,7 +4,7 @@
 //! counts, does not go on, because it would count without what the object says.
 
 use super::open::Repository;
-use super::view::{Leave, View};
+use super::view::View;
 use crate::words::{Error, ObjectName, Result, SessionId};
 
 /// An object that is not what was written, or that should be there and is not.
@@ -95,8 +95,8 @@ impl Repository {
     ///
     /// # Errors
     /// [`Error::Damaged`] when a part of it cannot be read; what the store says.
-    pub(crate) fn load_whole_view(&self, leave: Leave) -> Result<View> {
-        let view = self.load_view(leave)?;
+    pub(crate) fn load_whole_view(&self) -> Result<View> {
+        let view = self.load_full_view()?;
         refuse(&view.damaged)?;
         Ok(view)
     }

@@ -188,7 +188,8 @@ impl Repository {
     }
 
     fn with_keys(store: Store, config: Config, keys: Keys, slot: String, cache: Option<PathBuf>) -> Result<Self> {
-        let cache_folder = cache.map(|folder| folders::of_repository(&folder, config.repository));
+        let location = store.location().to_string();
+        let cache_folder = cache.map(|folder| folders::of_repository(&folder, config.repository, &location));
         if let Some(folder) = &cache_folder {
             folders::note_use(folder, store.location());
         }

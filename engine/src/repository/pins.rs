@@ -52,11 +52,12 @@ impl Repository {
         Ok(Some(Pin { session, open_hash }))
     }
 
-    /// Lets go.
+    /// Lets go. False when maintenance had taken the reader for dead and let go already: then what it missed may have been there once, and been
+    /// removed since.
     ///
     /// # Errors
     /// What the store says; the snapshots stay held until maintenance finds the process dead.
-    pub fn release(&self, pin: Pin, now: Timestamp) -> Result<()> {
+    pub fn release(&self, pin: Pin, now: Timestamp) -> Result<bool> {
         let index = IndexPart {
             open_hash: pin.open_hash,
             ended: now,
@@ -76,8 +77,8 @@ impl Repository {
         };
         let object = end.to_object(self.id(), pin.session, &self.keys.index)?;
         match self.store.create(&end_name(pin.session), object.into())? {
-            // Fenced meanwhile: it has ended all the same.
-            Created::Done | Created::Exists(_) => Ok(()),
+            Created::Done => Ok(true),
+            Created::Exists(end) => Ok(self.parse_end(pin.session, &end)?.outcome != Outcome::Fenced),
         }
     }
 }

@@ -86,22 +86,25 @@ impl Repository {
         {
             return Ok(blob);
         }
-        let place = self.find(kind, id)?;
-        let blob = match self.fetch_blob(kind, id, &place) {
-            // Deleted or moved since the view was read: the newest view decides.
-            Err(Error::Missing { .. }) => {
-                let place = self
-                    .refresh()?
-                    .index
-                    .locate(kind, id)
-                    .ok_or(Error::MissingBlob { id: *id })?;
-                self.fetch_blob(kind, id, &place).map_err(|error| (error, place))
+        let mut place = self.find(kind, id)?;
+        let blob = loop {
+            match self.fetch_blob(kind, id, &place) {
+                Err(Error::Missing { name }) => {
+                    // Deleted or moved since the view was read: the newest view decides, as often as it names another place. What is condemned is
+                    // in a view, too, and may go while another copy stays.
+                    let view = self.refresh()?;
+                    let now = view.index.locate(kind, id).ok_or(Error::MissingBlob { id: *id })?;
+                    if now.pack == place.pack {
+                        break Err(Error::Missing { name });
+                    }
+                    place = now;
+                }
+                other => break other,
             }
-            other => other.map_err(|error| (error, place)),
         };
         let blob = match blob {
-            Err((error, place)) if is_damage(&error) => self.other_copy(kind, id, &place)?.ok_or(error)?,
-            other => other.map_err(|(error, _)| error)?,
+            Err(error) if is_damage(&error) => self.other_copy(kind, id, &place)?.ok_or(error)?,
+            other => other?,
         };
         let blob = Bytes::from(blob);
         if kind == BlobKind::Tree {

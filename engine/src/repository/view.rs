@@ -47,9 +47,9 @@ pub struct Folded {
     pub open: Bytes,
     /// Its `end`; absent once the snapshot is forgotten.
     pub end: Option<Arc<End>>,
-    /// Its `end`, whole.
+    /// Its `end`, whole; in a view for maintenance alone.
     pub end_object: Option<Bytes>,
-    /// Its `r/<sid>`, whole.
+    /// Its `r/<sid>`, whole; in a view for maintenance alone.
     pub references: Option<Bytes>,
 }
 
@@ -63,6 +63,16 @@ pub enum Leave {
     Condemned,
     /// A reader may read condemned packs while they are there.
     Dead,
+}
+
+/// Who loads a view, and for what.
+#[derive(Clone, Copy)]
+struct Manner {
+    leave: Leave,
+    /// The session that loads it, which is not a part of it.
+    own: Option<SessionId>,
+    /// For maintenance, which deletes what it does not see: what is listed and cannot be found is damage, and references are kept.
+    whole: bool,
 }
 
 /// One moment of a repository.
@@ -122,9 +132,6 @@ impl Repository {
         // Sessions can be folded and removed between our two lists; then we look again, so that no snapshot is missed.
         let mut view = self.load_view(Leave::Dead)?;
         for _ in 0..8 {
-            if view.sessions.is_empty() && view.generation.number == 0 {
-                break;
-            }
             let newest = self.newest_generation_number(view.generation.number)?;
             if newest == view.generation.number {
                 break;
@@ -168,7 +175,8 @@ impl Repository {
         if number == 0 {
             return Ok((Generation::default(), [0; 32]));
         }
-        let object = self.fetch_object(&generation_name(number))?;
+        // Never from the cache: a bucket that was brought back to an earlier state, or a copy that lagged, gets other generations of known numbers.
+        let object = self.store.get(&generation_name(number))?;
         let generation = Generation::from_object(self.id(), number, &self.keys.index, &object)?;
         Ok((generation, *blake3::hash(&object).as_bytes()))
     }
@@ -212,14 +220,35 @@ impl Repository {
     /// # Errors
     /// What the store says; [`Error::Damaged`].
     pub fn load_view(&self, leave: Leave) -> Result<View> {
-        self.load_view_beside(leave, None)
+        self.load_view_for(Manner {
+            leave,
+            own: None,
+            whole: false,
+        })
     }
 
-    /// [`Repository::load_view`] as the session `own` needs it: without itself.
-    pub(crate) fn load_view_beside(&self, leave: Leave, own: Option<SessionId>) -> Result<View> {
+    /// [`Repository::load_view`] as the session `own` needs it for writing: without itself.
+    pub(crate) fn load_view_beside(&self, own: SessionId) -> Result<View> {
+        self.load_view_for(Manner {
+            leave: Leave::Condemned,
+            own: Some(own),
+            whole: false,
+        })
+    }
+
+    /// [`Repository::load_view`] with all references and whole objects, for who counts them: what is listed and cannot be found is damage.
+    pub(crate) fn load_full_view(&self) -> Result<View> {
+        self.load_view_for(Manner {
+            leave: Leave::Dead,
+            own: None,
+            whole: true,
+        })
+    }
+
+    fn load_view_for(&self, manner: Manner) -> Result<View> {
         for _ in 0..VIEW_ATTEMPTS {
             let newest = self.newest_generation_number(0)?;
-            match self.load_view_once(newest, leave, own) {
+            match self.load_view_once(newest, manner) {
                 // Maintenance deletes what a newer generation has replaced: then that one is read.
                 Err(Error::Missing { .. }) if self.newest_generation_number(newest)? > newest => {}
                 Ok(view) => {
@@ -229,7 +258,7 @@ impl Repository {
                 Err(error) => return Err(error),
             }
         }
-        self.load_view_once(self.newest_generation_number(0)?, leave, own)
+        self.load_view_once(self.newest_generation_number(0)?, manner)
     }
 
     /// Something that was named or listed is not there: either a newer generation has replaced it, and this view is no more, or it is lost.
@@ -240,20 +269,33 @@ impl Repository {
         Ok(error)
     }
 
-    fn load_view_once(&self, newest: u64, leave: Leave, own: Option<SessionId>) -> Result<View> {
+    fn load_view_once(&self, newest: u64, manner: Manner) -> Result<View> {
+        let Manner { leave, own, whole } = manner;
         let (generation, generation_hash) = self.generation(newest)?;
         let mut damaged = Vec::new();
-        let folded = self.load_catalogue(&generation, &mut damaged)?;
-        let mut sessions = self.list_sessions()?;
-        sessions.retain(|session, state| {
-            // What a fold has not removed yet, or keeps as a tombstone, is folded all the same.
-            !folded.contains_key(session) && (state.open || state.end.is_some()) && Some(*session) != own
-        });
-        damaged.extend(self.load_ends(&mut sessions)?);
+        let folded = self.load_catalogue(&generation, whole, &mut damaged)?;
+        let list = || -> Result<_> {
+            let mut sessions = self.list_sessions()?;
+            sessions.retain(|session, state| {
+                // What a fold has not removed yet, or keeps as a tombstone, is folded all the same.
+                !folded.contains_key(session) && (state.open || state.end.is_some()) && Some(*session) != own
+            });
+            Ok(sessions)
+        };
+        let mut sessions = list()?;
+        let mut listed = None;
+        if leave == Leave::Condemned && sessions.values().any(|state| state.end.is_none()) {
+            // Maintenance folds what a session wrote before it was fenced, and no more: of a session without `end`, a writer uses what was there
+            // before that was seen. The other way round, it could refer to a pack that no index will ever name.
+            listed = Some(self.list_segments()?);
+            sessions = list()?;
+        }
+        damaged.extend(self.load_ends(&mut sessions, whole)?);
         let known = segments::Known {
             generation: &generation,
             folded: &folded,
             sessions: &sessions,
+            segments: self.session_segments(&sessions, leave, listed)?,
             leave,
         };
         let (index, lost) = match self.load_index(&known) {
@@ -280,9 +322,11 @@ impl Repository {
         })
     }
 
+    /// The sessions that are folded. Whole objects and references, which grow with the repository, are for who counts them alone.
     fn load_catalogue(
         &self,
         generation: &Generation,
+        whole: bool,
         damaged: &mut Vec<Damage>,
     ) -> Result<BTreeMap<SessionId, Folded>> {
         let mut folded = BTreeMap::new();
@@ -315,8 +359,8 @@ impl Repository {
                 let known = Folded {
                     open: session.open.into(),
                     end: end.map(Arc::new),
-                    end_object: session.end.map(Bytes::from),
-                    references: session.references.map(Bytes::from),
+                    end_object: session.end.filter(|_| whole).map(Bytes::from),
+                    references: session.references.filter(|_| whole).map(Bytes::from),
                 };
                 folded.insert(session.session, known);
             }
@@ -357,8 +401,13 @@ impl Repository {
         Ok(sessions)
     }
 
-    /// Replaces the placeholders of [`Repository::list_sessions`] by what `end` says. Gives those that cannot be read.
-    pub(crate) fn load_ends(&self, sessions: &mut BTreeMap<SessionId, SessionState>) -> Result<Vec<Damage>> {
+    /// Replaces the placeholders of [`Repository::list_sessions`] by what `end` says. Gives those that cannot be read; with `whole`, which maintenance
+    /// needs, also those that are listed and are not there.
+    pub(crate) fn load_ends(
+        &self,
+        sessions: &mut BTreeMap<SessionId, SessionState>,
+        whole: bool,
+    ) -> Result<Vec<Damage>> {
         let mut damaged = Vec::new();
         let ended: Vec<SessionId> = sessions
             .iter()
@@ -381,13 +430,36 @@ impl Repository {
                     }
                 }
                 // Folded and removed since it was listed: a newer generation has it.
-                Err(Error::Missing { .. }) => {
+                Err(Error::Missing { .. }) if !whole || !self.is_listed(&end_name(session))? => {
                     sessions.remove(&session);
+                }
+                Err(error @ Error::Missing { .. }) => {
+                    if let Some(state) = sessions.get_mut(&session) {
+                        (state.end, state.unreadable) = (None, true);
+                    }
+                    damaged.push(Damage::new(end_name(session), &error));
                 }
                 Err(error) => return Err(error),
             }
         }
         Ok(damaged)
+    }
+
+    /// Whether an object of a session that could not be read is listed all the same: then it is lost. What maintenance has removed is not listed.
+    pub(crate) fn is_listed(&self, name: &str) -> Result<bool> {
+        let folder = name.rfind('/').map_or("", |slash| &name[..=slash]);
+        Ok(self.store.list(folder)?.iter().any(|object| object.name == name))
+    }
+
+    /// The segments of sessions that are in the store.
+    pub(crate) fn list_segments(&self) -> Result<Vec<(SessionId, ObjectName)>> {
+        let listed = self.store.list("x/")?.into_iter().map(|object| object.name);
+        Ok(listed
+            .filter_map(|name| {
+                let (session, _) = name.strip_prefix("x/")?.split_once('/')?;
+                Some((session.parse().ok()?, name))
+            })
+            .collect())
     }
 
     /// A session's `open`, wherever it is kept.

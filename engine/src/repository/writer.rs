@@ -7,19 +7,22 @@ mod advance;
 mod commit;
 mod uploads;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Instant;
 
+use self::advance::Advanced;
 use self::uploads::Uploads;
 use super::open::Repository;
-use super::view::{Leave, View};
+use super::view::View;
 use crate::compress::{Compressor, LEVEL_LARGE, LEVEL_SMALL};
 use crate::crypto::{BlobIds, BlobSealer, PublicKey, Secret};
 use crate::format::keys::{Halves, WrappedKey};
 use crate::format::open::{Open, SessionKind, open_name, seal_for_volume, wrap_key};
 use crate::format::references::Used;
+use crate::format::segment::PackInfo;
 use crate::index::{Pending, Place};
 use crate::pack::OpenPack;
 use crate::words::{BlobId, BlobKind, Error, PackName, Result, SessionId, Timestamp};
@@ -29,7 +32,7 @@ use crate::words::{BlobId, BlobKind, Error, PackName, Result, SessionId, Timesta
 pub struct Machine {
     /// The machine's name.
     pub host: String,
-    /// The kernel's boot id.
+    /// The kernel's boot id and the name space of process numbers: those for whom both are equal see the same processes.
     pub boot: String,
     /// This process's number.
     pub process: u32,
@@ -115,9 +118,12 @@ pub struct Writer<'r> {
     next_pack: AtomicU32,
     uploads: Uploads,
     references: Mutex<HashMap<PackName, Used>>,
+    /// Packs that a repack copies from: as long as they are not dead, the keys of what it copies are kept.
+    sources: Mutex<HashSet<PackName>>,
     /// Held for reading while a blob is looked up and referred to, for writing while the session advances: what is referred to was
     /// not condemned in the view that holds at that moment.
     gate: RwLock<()>,
+    advanced: Advanced,
     tally: Tally,
 }
 
@@ -193,12 +199,13 @@ impl<'r> Writer<'r> {
         let object = open.to_object(repository.id(), session, &keys.index)?;
         let open_hash = *blake3::hash(&object).as_bytes();
         repository.store.put(&open_name(session), object.into())?;
-        let view = Arc::new(repository.load_view_beside(Leave::Condemned, Some(session))?);
+        let view = Arc::new(repository.load_view_beside(session)?);
         Ok(Self {
             repository,
             session,
             open_hash,
             references: Mutex::default(),
+            sources: Mutex::default(),
             view,
             ids: None,
             sealers: None,
@@ -208,6 +215,7 @@ impl<'r> Writer<'r> {
             next_pack: AtomicU32::new(0),
             uploads: Uploads::start(repository, session, options.uploads.clamp(1, 64)),
             gate: RwLock::new(()),
+            advanced: Mutex::new((0, Instant::now())),
             tally: Tally::default(),
             options,
         })
@@ -281,6 +289,7 @@ impl<'r> Writer<'r> {
     /// # Errors
     /// What the store said to an earlier pack of the session.
     pub fn carry(&self, kind: BlobKind, id: &BlobId) -> Result<bool> {
+        self.keep_up();
         let _steady = self.gate.read().map_err(poisoned)?;
         if let Some(place) = self.view.index.locate(kind, id) {
             self.refer(&place)?;
@@ -308,6 +317,19 @@ impl<'r> Writer<'r> {
         Ok(())
     }
 
+    /// The pack that a repack wants to copy from; nothing when it is condemned by now. The session does not advance past a generation that condemns it.
+    ///
+    /// # Errors
+    /// What the index says.
+    pub(crate) fn copy_from(&self, pack: &PackName) -> Result<Option<PackInfo>> {
+        let _steady = self.gate.read().map_err(poisoned)?;
+        let info = self.view.index.pack(pack)?;
+        if info.is_some() {
+            self.sources.lock().map_err(poisoned)?.insert(*pack);
+        }
+        Ok(info)
+    }
+
     /// Appends a sealed blob to the open pack of its kind. Gives the pack's number and the blob's ordinal.
     ///
     /// # Errors
@@ -324,6 +346,7 @@ impl<'r> Writer<'r> {
             BlobKind::Data => self.repository.config.pack_bytes,
             BlobKind::Tree => self.repository.config.tree_pack_bytes,
         } as usize;
+        self.keep_up();
         let mut open = self.open_packs[kind as usize].lock().map_err(poisoned)?;
         // A blob that would make the pack overshoot begins the next one.
         if open

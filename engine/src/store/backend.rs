@@ -27,7 +27,7 @@ pub trait Backend: fmt::Debug + Send + Sync {
             .collect()
     }
 
-    /// Writes an object unless one of that name is there. Durable when it returns [`Put::Done`].
+    /// Writes an object unless one of that name is there. Durable when it returns [`Put::Done`] or [`Put::Looked`].
     fn put(&self, name: &str, bytes: Bytes) -> Attempt<Put>;
 
     /// Lists objects whose names begin with `prefix` and sort after `after`, by name.
@@ -57,8 +57,10 @@ pub struct Wanted {
 /// What became of a put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
-    /// It is written.
+    /// It is written, and the store itself saw to it that no object of that name was there.
     Done,
+    /// It is written after a look that found the name free: the store knows no condition, so another writer may have come in between.
+    Looked,
     /// There is an object of that name, perhaps our own from a try whose reply was lost.
     Exists,
 }

@@ -19,7 +19,7 @@ mod trouble;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt};
@@ -35,6 +35,9 @@ use super::requests::Counters;
 use crate::words::{Error, ObjectName, Result, StoreFailure, Timestamp};
 use trouble::{failure_of, refusal_of};
 
+/// So often a store must refuse conditional puts before it is believed not to know them.
+const CONDITION_REFUSALS: u32 = 3;
+
 /// A bucket of a cloud.
 pub(super) struct Cloud {
     clients: Clients,
@@ -45,6 +48,10 @@ pub(super) struct Cloud {
     permits: Semaphore,
     /// Some stores say that they do not know conditional puts (others ignore the condition and say nothing).
     has_conditions: AtomicBool,
+    /// One conditional put has succeeded, or was refused since the object was there: then the store knows them, and a refusal is a hiccup. Going on
+    /// without conditions beside others that use them would lose data.
+    knows_conditions: AtomicBool,
+    condition_refusals: AtomicU32,
     has_bulk_delete: AtomicBool,
 }
 
@@ -114,6 +121,8 @@ impl Cloud {
             connections: options.connections.max(1),
             permits: Semaphore::new(options.connections.max(1)),
             has_conditions: AtomicBool::new(true),
+            knows_conditions: AtomicBool::new(false),
+            condition_refusals: AtomicU32::new(0),
             has_bulk_delete: AtomicBool::new(true),
         })
     }
@@ -195,19 +204,31 @@ impl Cloud {
             PutMode::Overwrite
         };
         let is_conditional = mode == PutMode::Create;
+        // From then on the store knows the condition, whatever it says later.
+        let knows = || self.knows_conditions.fetch_or(is_conditional, Ordering::Relaxed);
         let error = match self
             .clients
             .store
             .put_opts(&path, bytes.into(), PutOptions::from(mode))
             .await
         {
-            Ok(_) => return Ok(Put::Done),
+            Ok(_) if is_conditional => {
+                knows();
+                return Ok(Put::Done);
+            }
+            Ok(_) => return Ok(Put::Looked),
             Err(error) => error,
         };
         match refusal_of(&error).map(|refusal| (refusal.status, refusal.code.as_str())) {
-            Some((409 | 412, _)) => return Ok(Put::Exists),
+            Some((409 | 412, _)) => {
+                knows();
+                return Ok(Put::Exists);
+            }
             Some((501, _) | (_, "NotImplemented")) if is_conditional => {
-                self.has_conditions.store(false, Ordering::Relaxed);
+                let refusals = self.condition_refusals.fetch_add(1, Ordering::Relaxed) + 1;
+                if refusals >= CONDITION_REFUSALS && !self.knows_conditions.load(Ordering::Relaxed) {
+                    self.has_conditions.store(false, Ordering::Relaxed);
+                }
                 return Err(Failure::passing(
                     StoreFailure::Other,
                     "the store does not know conditional puts",
@@ -220,7 +241,10 @@ impl Cloud {
                 });
             }
             Some(_) => {}
-            None if matches!(error, object_store::Error::AlreadyExists { .. }) => return Ok(Put::Exists),
+            None if matches!(error, object_store::Error::AlreadyExists { .. }) => {
+                knows();
+                return Ok(Put::Exists);
+            }
             None => {}
         }
         Err(failure_of(&error))

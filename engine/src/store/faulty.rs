@@ -28,6 +28,8 @@ pub struct FaultPlan {
     pub power_lost_at: Option<u64>,
     /// Creates ignore the condition and overwrite, and say they are done.
     pub overwrites: bool,
+    /// The store knows no condition: creates look first, then write.
+    pub looks: bool,
     /// The newest objects, so many, do not show up in lists yet.
     pub lists_lag: usize,
     /// The newest objects, so many, cannot be read yet.
@@ -168,6 +170,9 @@ impl Backend for Faulty {
                 self.inner.delete(&[name.to_owned()])?;
                 self.inner.put(name, bytes)?;
                 put = Put::Done;
+            }
+            if self.plan.looks && put == Put::Done {
+                put = Put::Looked;
             }
             let mut newest = self.newest();
             newest.push_back(name.to_owned());

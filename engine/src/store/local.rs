@@ -412,7 +412,7 @@ impl<'a> Temporary<'a> {
         }
         rustix::fs::renameat(self.folder, &self.name, self.folder, leaf)?;
         self.is_named = false;
-        Ok(Put::Done)
+        Ok(Put::Looked)
     }
 }
 

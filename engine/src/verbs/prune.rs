@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Nothing waits for a lock; whatever the barrier still waits for stays condemned and is deleted by a later run. A run that dies at any point
-//! leaves a generation from which the next one goes on. In reading order: [`survey`] (what is there and used), [`plan`] (pure: what to do),
+//! leaves a generation from which the next one goes on. In reading order: [`survey`] (what is there and used), [`tables`] (where moved blobs are), [`plan`] (pure: what to do),
 //! [`repack`], [`publish`] (generations and the barrier), [`fold`] (sessions into the catalogue, segments into levels), [`remove`].
 
 mod fold;
@@ -116,13 +116,13 @@ pub fn prune(repository: &Repository, options: &PruneOptions, progress: &dyn Pro
         }
     }
     for _ in 0..ATTEMPTS {
-        let before = repository.newest_generation(0)?.0.number;
-        match attempt(repository, options, progress) {
+        let mut known = repository.newest_generation(0)?.0.number;
+        match attempt(repository, options, &mut known, progress) {
             Ok(Some(report)) => return Ok(report),
             Ok(None) => progress.note("Another prune published first; starting again from what it left"),
-            // What it has replaced it deletes: something that was listed a moment ago may be gone.
-            Err(error @ Error::Missing { .. }) => {
-                if repository.newest_generation(0)?.0.number == before {
+            // What it has replaced it deletes: something that was listed a moment ago may be gone. Else it is lost, and nothing is deleted.
+            Err(error @ (Error::Missing { .. } | Error::Damaged { .. })) => {
+                if repository.newest_generation(0)?.0.number == known {
                     return Err(error);
                 }
             }
@@ -166,13 +166,19 @@ fn stop_if_asked(progress: &dyn Progress) -> Result<()> {
     }
 }
 
-/// One attempt; nothing when another maintainer was faster.
-fn attempt(repository: &Repository, options: &PruneOptions, progress: &dyn Progress) -> Result<Option<PruneReport>> {
+/// One attempt; nothing when another maintainer was faster. `known` is the newest generation that it has seen or published.
+fn attempt(
+    repository: &Repository,
+    options: &PruneOptions,
+    known: &mut u64,
+    progress: &dyn Progress,
+) -> Result<Option<PruneReport>> {
     if options.dry_run {
         return foresee(repository, &BTreeSet::new(), options, progress).map(Some);
     }
     progress.stage("Looking at what is used");
     let mut survey = survey::survey(repository, &BTreeSet::new())?;
+    *known = survey.view.generation.number;
     let mut report = PruneReport {
         plan: plan::plan(&survey, options.unused_max, options.repack_bytes_max),
         ..PruneReport::default()
@@ -186,6 +192,7 @@ fn attempt(repository: &Repository, options: &PruneOptions, progress: &dyn Progr
         stop_if_asked(progress)?;
         // The repack is a committed session like any other: look again, and its old packs are unused.
         survey = survey::survey(repository, &BTreeSet::new())?;
+        *known = survey.view.generation.number;
         let then = plan::plan(&survey, f64::INFINITY, 0);
         report.plan.fates = then.fates;
         report.left_bytes = then.left_bytes;
@@ -195,6 +202,7 @@ fn attempt(repository: &Repository, options: &PruneOptions, progress: &dyn Progr
     let Some(condemning) = publish::condemn(repository, &survey, &report.plan, options)? else {
         return Ok(None);
     };
+    *known = condemning.generation.number;
     progress.stage("Waiting for running sessions");
     let barrier = publish::barrier(repository, &survey, &condemning, options, progress)?;
     stop_if_asked(progress)?;
@@ -204,6 +212,7 @@ fn attempt(repository: &Repository, options: &PruneOptions, progress: &dyn Progr
     let Some(published) = publish::bury(repository, &survey, &condemning, &barrier, options)? else {
         return Ok(None);
     };
+    *known = published.generation.number;
     report.sessions_folded = published.folded;
     report.generation = Some(published.generation.number);
     progress.stage("Deleting");

@@ -84,7 +84,7 @@ fn ratio(large: u64, small: u64) -> Option<f64> {
 /// [`Error::RoleTooSmall`] for writers; [`Error::Damaged`]; what the store says.
 pub fn stats(repository: &Repository, filter: &SnapshotFilter, progress: &dyn Progress) -> Result<Stats> {
     let snapshots = repository.snapshots(filter)?;
-    let view = repository.view()?;
+    let view = repository.load_whole_view()?;
     let mut stats = Stats {
         snapshots: snapshots.len() as u64,
         files: files(&snapshots),
@@ -133,6 +133,10 @@ fn owners(
     for (number, snapshot) in snapshots.iter().enumerate() {
         if progress.interrupted() {
             return Err(Error::Interrupted);
+        }
+        if view.committed(snapshot.id).is_none() {
+            // Forgotten and removed since it was listed.
+            continue;
         }
         for (pack, used) in usage.of(snapshot.id)? {
             let Some(info) = view.index.pack(&pack)? else { continue };

@@ -1,8 +1,9 @@
 //! Each rule of maintenance removed: condemning, the barrier, the verdict, bookkeeping and retirement.
 
 use super::{one, two};
-use crate::claims::{NEVER_DELETED, ONE_NUMBER, REPORTED_STANDS};
+use crate::claims::{FINDABLE, NEVER_DELETED, ONE_NUMBER, REPORTED_STANDS};
 use crate::config::Config;
+use crate::rules::Rules;
 use crate::run::breaks;
 
 #[test]
@@ -140,6 +141,29 @@ fn b2_segments_listed_before_the_view_name_packs_that_are_no_more() {
     breaks(|rules| rules.open_seen_after_view = false, NEVER_DELETED, config);
 }
 
+/// The fenced writer goes on: what it writes after the levels were prepared is in no index once it is folded.
+#[test]
+fn b2_what_a_fenced_session_writes_later_is_found_by_nobody() {
+    let config = Config {
+        retire: true,
+        last_generation: 4,
+        rounds: &[2],
+        ..two()
+    };
+    breaks(|rules| rules.fenced_end_counts_segments = false, FINDABLE, config);
+}
+
+#[test]
+fn b2_a_session_seen_running_may_be_fenced_before_its_segments_are_listed() {
+    let config = Config {
+        retire: true,
+        last_generation: 4,
+        rounds: &[2],
+        ..two()
+    };
+    breaks(|rules| rules.runs_after_segments_are_listed = false, FINDABLE, config);
+}
+
 #[test]
 fn b3_a_late_commit_that_was_retired_is_known_to_the_catalogue_alone() {
     let config = Config {
@@ -158,5 +182,10 @@ fn b5_a_fenced_sessions_late_pack_may_be_in_use() {
         last_generation: 4,
         ..two()
     };
-    breaks(|rules| rules.junk_is_condemned_first = false, NEVER_DELETED, config);
+    // Where writers use what a fenced session's `end` counts and no more, what lands later is in nobody's use: `spare.rs`.
+    let off = |rules: &mut Rules| {
+        rules.junk_is_condemned_first = false;
+        rules.fenced_end_counts_segments = false;
+    };
+    breaks(off, NEVER_DELETED, config);
 }

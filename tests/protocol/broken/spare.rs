@@ -75,3 +75,15 @@ fn g1_a_number_given_twice_loses_nothing_while_judging_goes_by_the_newest() {
         },
     );
 }
+
+/// What lands after its session was fenced can be in nobody's use, since writers use what the session's `end` counts: condemning it like any other
+/// pack is how it is found, and a second line.
+#[test]
+fn b5_condemning_late_junk_is_a_second_line() {
+    let config = Config {
+        rounds: &[2],
+        last_generation: 4,
+        ..two()
+    };
+    holds(|rules| rules.junk_is_condemned_first = false, config);
+}

@@ -142,11 +142,14 @@ impl Restore {
         let shown = Shown::new(session.global.quiet, session.global.json);
         let report = restore(&repository, &snapshot, &options, &shown);
         shown.finish();
-        if let Some(pin) = pin {
-            // Held a little longer is no harm: maintenance finds out that the process is gone.
-            let _ = repository.release(pin, session::now());
-        }
+        // Held a little longer is no harm: maintenance finds out that the process is gone.
+        let held = pin.is_none_or(|pin| repository.release(pin, session::now()).unwrap_or(true));
         let report = report?;
+        if !held && !report.is_complete() {
+            anstream::eprintln!(
+                "Prune took this restore for dead and no longer kept the snapshot for it; what was missing may have been removed meanwhile. Restore again what is still there"
+            );
+        }
         if session.global.json {
             let mut document = report_json(&report);
             if let Some(fields) = document.as_object_mut() {

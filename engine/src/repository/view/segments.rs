@@ -31,6 +31,8 @@ pub(super) struct Known<'v> {
     pub(super) generation: &'v Generation,
     pub(super) folded: &'v BTreeMap<SessionId, Folded>,
     pub(super) sessions: &'v BTreeMap<SessionId, SessionState>,
+    /// The segments that these sessions have written as objects.
+    pub(super) segments: Vec<ObjectName>,
     pub(super) leave: Leave,
 }
 
@@ -82,7 +84,7 @@ impl Repository {
         let (levels, sessions) = (&known.generation.levels, known.sessions);
         let mut names: Vec<ObjectName> = levels.iter().map(|level| level.name.clone()).collect();
         let required = names.len();
-        names.extend(self.session_segments(sessions)?);
+        names.extend(known.segments.iter().cloned());
         let inline = sessions.iter().filter_map(|(session, state)| {
             let end = state.end.as_ref().filter(|_| state.open)?;
             Some((*session, end_name(*session), end.index.segment.as_ref()?))
@@ -249,29 +251,35 @@ impl Repository {
         .open_framed(Access::Read, object, 0, |_| Ok(self.keys.index.clone()))
     }
 
-    /// The names of the segments that these sessions have written as objects.
-    fn session_segments(&self, sessions: &BTreeMap<SessionId, SessionState>) -> Result<Vec<ObjectName>> {
+    /// The names of the segments that these sessions have written as objects. For a writer, `listed` was listed before the sessions were; others
+    /// list when they need to.
+    pub(super) fn session_segments(
+        &self,
+        sessions: &BTreeMap<SessionId, SessionState>,
+        leave: Leave,
+        listed: Option<Vec<(SessionId, ObjectName)>>,
+    ) -> Result<Vec<ObjectName>> {
+        // Only sessions whose `open` was listed after the generation was read count (FORMAT.md, 11).
+        let is_unsure = |state: &SessionState| match &state.end {
+            // Whoever was fenced may have written segments that its `end`, by another hand, does not count. Maintenance does not fold them.
+            Some(end) => state.open && end.outcome == Outcome::Fenced && leave == Leave::Dead,
+            // It runs, or is dead; an `end` that cannot be read may be a fence.
+            None => state.open && (!state.unreadable || leave == Leave::Dead),
+        };
         let mut names = BTreeSet::new();
-        let mut unsure = HashSet::new();
         for (session, state) in sessions.iter().filter(|(_, state)| state.open) {
-            // Only sessions whose `open` was listed after the generation was read count (FORMAT.md, 11).
-            match &state.end {
-                Some(end) => {
-                    names.extend((0..end.index.segments).map(|number| super::segment_name(*session, number)));
-                    // Whoever was fenced may have written segments that its `end`, by another hand, does not count.
-                    if end.outcome == Outcome::Fenced {
-                        unsure.insert(*session);
-                    }
-                }
-                // It runs, or is dead, or its `end` cannot be read.
-                None => {
-                    unsure.insert(*session);
-                }
-            }
+            let segments = state.end.as_ref().map_or(0, |end| end.index.segments);
+            names.extend((0..segments).map(|number| super::segment_name(*session, number)));
         }
-        if !unsure.is_empty() {
-            let listed = self.store.list("x/")?.into_iter().map(|object| object.name);
-            names.extend(listed.filter(|name| session_of(name).is_some_and(|session| unsure.contains(&session))));
+        if sessions.values().any(is_unsure) {
+            let listed = match listed {
+                Some(listed) => listed,
+                None => self.list_segments()?,
+            };
+            let unsure = listed
+                .into_iter()
+                .filter(|(session, _)| sessions.get(session).is_some_and(is_unsure));
+            names.extend(unsure.map(|(_, name)| name));
         }
         Ok(names.into_iter().collect())
     }

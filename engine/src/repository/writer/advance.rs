@@ -1,18 +1,39 @@
 //! Long sessions keep up with maintenance: they look at the newest generation from time to time and say so (FORMAT.md, 11).
 
 use std::collections::HashSet;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use super::{Writer, poisoned};
 use crate::format::open::{at_name, at_object};
 use crate::words::{PackName, Result};
 
+/// How often a session looks.
+const ADVANCE_EVERY: Duration = Duration::from_secs(300);
+
+/// How far a session has advanced, and when it last looked.
+pub(super) type Advanced = Mutex<(u64, Instant)>;
+
 impl Writer<'_> {
+    /// Advances when it is time to. Called with every blob, new or known, so that it happens however the session spends its time. A look that fails
+    /// is made again later: it costs maintenance a wait.
+    pub(super) fn keep_up(&self) {
+        // Another thread is at it.
+        let Ok(mut advanced) = self.advanced.try_lock() else {
+            return;
+        };
+        if advanced.1.elapsed() < ADVANCE_EVERY {
+            return;
+        }
+        let reached = self.advance(advanced.0).unwrap_or(advanced.0);
+        *advanced = (reached, Instant::now());
+    }
+
     /// Reads the newest generation and advances to it when nothing that the session refers to is condemned there.
-    /// Call it every few minutes; not calling it costs maintenance a wait, never safety.
     ///
     /// # Errors
     /// What the store says.
-    pub fn advance(&self, from: u64) -> Result<u64> {
+    fn advance(&self, from: u64) -> Result<u64> {
         let (generation, _) = self.repository.newest_generation(from)?;
         if generation.number <= from.max(self.view.generation.number) {
             return Ok(from);
@@ -22,7 +43,8 @@ impl Writer<'_> {
         {
             let _alone = self.gate.write().map_err(poisoned)?;
             let references = self.references.lock().map_err(poisoned)?;
-            if references.keys().any(|pack| gone.contains(pack)) {
+            let sources = self.sources.lock().map_err(poisoned)?;
+            if references.keys().chain(sources.iter()).any(|pack| gone.contains(pack)) {
                 // Something is held that must be taken back: stay at the old view, and let maintenance count our commit.
                 return Ok(from);
             }

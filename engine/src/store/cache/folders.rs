@@ -1,11 +1,13 @@
-//! The folder of all caches of this machine: one folder a repository, by its id, and copies of configs by a hash of their place.
+//! The folder of all caches of this machine: one folder a repository and place, and copies of configs by a hash of their place.
 //!
 //! ```text
-//! <cache>/<repository>/location   where the repository was when it was opened last; its time is the last use
-//! <cache>/<repository>/objects/   copies of objects, with a bound
-//! <cache>/<repository>/index/     runs of the index; `index` keeps them few
-//! <cache>/configs/<hash>          copies of configs
+//! <cache>/<repository>-<place>/location   where the repository was when it was opened last; its time is the last use
+//! <cache>/<repository>-<place>/objects/   copies of objects, with a bound
+//! <cache>/<repository>-<place>/index/     runs of the index; `index` keeps them few
+//! <cache>/configs/<hash>                  copies of configs
 //! ```
+//!
+//! By place, too: a copy of a repository goes its own way, and gives known names to other objects.
 //!
 //! Everything can be removed at any time, while others use it: files that are open stay readable, and what is gone is fetched again.
 
@@ -35,9 +37,10 @@ pub struct CacheFolder {
     pub used: Timestamp,
 }
 
-/// The folder of one repository.
-pub fn of_repository(cache: &Path, repository: RepositoryId) -> PathBuf {
-    cache.join(repository.to_string())
+/// The folder of one repository at one place.
+pub fn of_repository(cache: &Path, repository: RepositoryId, location: &str) -> PathBuf {
+    let place = blake3::hash(location.as_bytes()).to_hex();
+    cache.join(format!("{repository}-{}", &place[..16]))
 }
 
 /// Where the copy of the config of the repository at a place is.
@@ -74,7 +77,8 @@ pub fn list(cache: &Path) -> Result<Vec<CacheFolder>> {
         let entry = entry.map_err(|error| Error::io("read", cache, error))?;
         let name = entry.file_name();
         // Folders of other names are not ours.
-        let Some(repository) = name.to_str().and_then(|name| name.parse().ok()) else {
+        let id = name.to_str().and_then(|name| name.split_once('-'));
+        let Some(repository) = id.and_then(|(id, _)| id.parse().ok()) else {
             continue;
         };
         let path = entry.path();

@@ -162,7 +162,7 @@ impl<'r, 'o> Run<'r, 'o> {
         let ended = (self.options.clock)();
         self.report.root = Some(root);
         self.report.ended = ended;
-        if self.options.skip_if_unchanged && parent_root == Some(root) {
+        if self.options.skip_if_unchanged && parent_root == Some(root) && self.parent_stands()? {
             self.report.unchanged = true;
             self.report.written = writer.written();
             writer.abort(ended)?;
@@ -202,6 +202,19 @@ impl<'r, 'o> Run<'r, 'o> {
         self.report.written = written;
         self.report.counts.bytes_stored = written.stored;
         Ok(self.report)
+    }
+
+    /// Whether the parent will still be there when this backup leaves no snapshot of its own: it has not been forgotten. What a mark says is sealed
+    /// to writers, so any mark counts. The marks of a snapshot go after it has left the catalogue, so they are looked at first.
+    fn parent_stands(&self) -> Result<bool> {
+        let Some(parent) = self.report.parent else {
+            return Ok(false);
+        };
+        if !self.repository.store().list(&format!("f/{parent}."))?.is_empty() {
+            return Ok(false);
+        }
+        let view = self.repository.refresh()?;
+        Ok(view.committed(parent).is_some_and(|end| end.is_snapshot()))
     }
 
     /// Interrupted backups of this source whose packs can be used again.

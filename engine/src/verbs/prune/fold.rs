@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use bytes::Bytes;
+
 use super::PruneOptions;
 use super::publish::Barrier;
 use super::survey::{Survey, list_packs};
@@ -13,7 +15,6 @@ use crate::format::open::{Open, SessionKind, open_name};
 use crate::format::references::references_name;
 use crate::format::segment::SegmentBuilder;
 use crate::repository::Repository;
-use crate::repository::view::Leave;
 use crate::words::{Error, PackName, Result, SessionId};
 
 /// Sessions in one part of the catalogue at most.
@@ -30,6 +31,7 @@ pub(super) struct FoldedIndex {
     pub(super) moved: Vec<SessionId>,
     pub(super) folded: u64,
     pub(super) sessions_done: Vec<SessionId>,
+    pub(super) orphans: Vec<SessionId>,
     pub(super) marks_done: Vec<String>,
     pub(super) replaced: Vec<String>,
 }
@@ -49,14 +51,13 @@ pub(super) fn fold(
         .filter(|(_, state)| state.end.is_some())
         .map(|(session, _)| *session)
         .collect();
-    let (levels, key_sessions, mut replaced) = write_levels(repository, survey, number, dead, &ended)?;
+    let (levels, key_sessions, mut replaced) = write_levels(repository, survey, barrier, number, dead, &ended)?;
     let mut sessions = gather(repository, survey, barrier, &ended)?;
     let mut marks_done = Vec::new();
     let now = (options.clock)();
     sessions.retain(|session, folded| {
         // A table that references still need, or that says where blobs of packs went that are not dead yet.
-        let table = folded.kind == Some(SessionKind::Repack)
-            && (survey.needed_tables.contains(session) || folded.committed_now);
+        let table = folded.kind == Some(SessionKind::Repack) && (survey.needs_table(session) || folded.committed_now);
         let marked = survey.marks.get(session);
         let forgotten = marked.is_some_and(|marked| marked.forgotten);
         let kept = folded.kind == Some(SessionKind::Backup) && !forgotten
@@ -82,12 +83,12 @@ pub(super) fn fold(
         .count() as u64;
     let catalogue = write_catalogue(repository, number, sessions)?;
     replaced.extend(survey.catalogue().iter().map(|part| part.name.clone()));
-    // What an earlier run left of sessions that are neither here nor in the catalogue goes as well.
-    let sessions_done: Vec<SessionId> = barrier
-        .sessions
-        .iter()
-        .filter(|(session, state)| ended.contains(session) || !state.open)
+    let (opened, orphans): (Vec<_>, Vec<_>) = barrier.sessions.iter().partition(|(_, state)| state.open);
+    let orphans = orphans.into_iter().map(|(session, _)| *session).collect();
+    let sessions_done: Vec<SessionId> = opened
+        .into_iter()
         .map(|(session, _)| *session)
+        .filter(|session| ended.contains(session))
         .chain(survey.view.folded.keys().copied())
         .collect();
     Ok(FoldedIndex {
@@ -96,6 +97,7 @@ pub(super) fn fold(
         moved,
         folded,
         sessions_done,
+        orphans,
         marks_done,
         replaced,
     })
@@ -148,8 +150,8 @@ fn gather(
                 Open::from_object(repository.id(), *session, &repository.keys().index, &open)?;
                 open.to_vec()
             }
-            // Another maintainer folds it at this moment; one of us will publish.
-            Err(Error::Missing { .. }) => continue,
+            // Another maintainer has folded and removed it; one of us will publish. What is listed and not there is lost, and its snapshot with it.
+            Err(Error::Missing { .. }) if !repository.is_listed(&open_name(*session))? => continue,
             Err(error) => return Err(error),
         };
         let end = state.end.as_ref().filter(|end| end.outcome == Outcome::Commit);
@@ -211,9 +213,27 @@ fn write_catalogue(
         let name = fresh_name(&catalogue_name(number, place as u32));
         let object = part.to_object(repository.id(), &name, &repository.keys().index)?;
         references.push(reference(&name, &object, part.sessions.len() as u64));
-        repository.store().put(&name, object.into())?;
+        put_and_compare(repository, &name, object)?;
     }
     Ok(references)
+}
+
+/// Writes an object and reads it back: what it replaces is deleted, and then it is the only copy of keys and records.
+pub(super) fn put_and_compare(repository: &Repository, name: &str, object: Vec<u8>) -> Result<()> {
+    let object = Bytes::from(object);
+    repository.store().put(name, object.clone())?;
+    is_stored(repository, name, &object)
+}
+
+/// Reads an object back.
+pub(super) fn is_stored(repository: &Repository, name: &str, object: &[u8]) -> Result<()> {
+    if repository.store().get(name)? == object {
+        return Ok(());
+    }
+    Err(Error::damaged(
+        name,
+        "the store gives back other bytes than were just written; nothing was deleted",
+    ))
 }
 
 /// Two maintainers may prepare the same generation; their objects must not collide.
@@ -238,20 +258,33 @@ fn reference(name: &str, object: &[u8], count: u64) -> ObjectReference {
 fn write_levels(
     repository: &Repository,
     survey: &Survey,
+    barrier: &Barrier,
     number: u64,
     dead: &BTreeSet<PackName>,
     ended: &BTreeSet<SessionId>,
 ) -> Result<(Vec<ObjectReference>, HashSet<SessionId>, Vec<String>)> {
     // What is running stays in segments of its own; everything else that is known and not dead is written anew.
-    let view = repository.load_whole_view(Leave::Dead)?;
+    let view = repository.load_whole_view()?;
+    for session in ended.iter().filter(|session| barrier.open.contains(session)) {
+        let is_there = view.sessions.get(session).is_some_and(|state| state.open);
+        // Its segments would be missing in the levels, and then be removed.
+        if !is_there && repository.is_listed(&open_name(*session))? {
+            return Err(Error::damaged(
+                "The list of sessions",
+                format!("it did not show {session} once"),
+            ));
+        }
+    }
     // Not what the survey listed: sessions that committed since then are folded too, and their packs are younger than that list.
     let there = list_packs(repository)?;
+    let is_used =
+        |pack: &PackName| survey.is_used(pack) || barrier.late.get(pack).is_some_and(|used| used.count(1) > 0);
     let stays = |pack: &PackName| {
         !dead.contains(pack)
             && (ended.contains(&pack.session) || !view.sessions.contains_key(&pack.session))
-            && there.contains_key(pack)
+            && (there.contains_key(pack) || is_used(pack))
     };
-    let mut key_sessions = HashSet::new();
+    let mut key_sessions = survey.used_sessions();
     let mut levels = Vec::new();
     let mut builder = SegmentBuilder::new();
     let flush = |builder: SegmentBuilder, levels: &mut Vec<ObjectReference>| -> Result<()> {
@@ -264,10 +297,16 @@ fn write_levels(
         };
         let object = binding.framed_object(&repository.keys().index, b"", &builder.finish());
         levels.push(reference(&name, &object, count));
-        repository.store().put(&name, object.into())
+        put_and_compare(repository, &name, object)
     };
     for item in view.index.by_pack(|info| stays(&info.name))? {
         let (info, entries) = item?;
+        if !there.contains_key(&info.name) {
+            // It was there when what is used was counted. Nothing is published on top of a loss.
+            return Err(Error::Missing {
+                name: info.name.object(),
+            });
+        }
         key_sessions.extend(info.key_sessions.iter().copied());
         if builder.entry_count() > 0 && builder.entry_count() + entries.len() > LEVEL_ENTRIES {
             flush(std::mem::replace(&mut builder, SegmentBuilder::new()), &mut levels)?;

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::PruneOptions;
 use super::fold::{self, FoldedIndex};
 use super::plan::{PackFate, PrunePlan};
@@ -16,11 +18,11 @@ use crate::format::open::SessionKind;
 use crate::format::references::Used;
 use crate::repository::Repository;
 use crate::repository::damage::refuse;
-use crate::repository::view::{Leave, SessionState, View};
+use crate::repository::view::{SessionState, View, segment_name};
 use crate::store::Created;
 use crate::verbs::moved::references;
 use crate::words::id::random_bytes;
-use crate::words::{Error, PackName, Progress, Result, SessionId};
+use crate::words::{Error, PackName, Progress, Result, SessionId, Timestamp};
 
 /// How often the barrier looks again while it waits.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -36,6 +38,8 @@ pub(super) struct Condemning {
 pub(super) struct Barrier {
     /// Sessions as they were when the barrier was passed.
     pub(super) sessions: BTreeMap<SessionId, SessionState>,
+    /// All sessions that were listed with an `open`, folded ones too.
+    pub(super) open: HashSet<SessionId>,
     /// Running sessions, and the generation each has advanced to.
     pub(super) running: BTreeMap<SessionId, u64>,
     /// Running sessions that some condemned pack waits for.
@@ -50,8 +54,10 @@ pub(super) struct Barrier {
 pub(super) struct Published {
     pub(super) generation: Generation,
     pub(super) folded: u64,
-    /// Objects of sessions that the catalogue has now, or that nothing needs.
+    /// Sessions that the catalogue has now, or that nothing needs.
     pub(super) sessions_done: Vec<SessionId>,
+    /// Sessions without `open`: what an earlier run has left of them goes as well.
+    pub(super) orphans: Vec<SessionId>,
     /// Their marks.
     pub(super) marks_done: Vec<String>,
     /// Objects of the catalogue and the index that the generation has replaced.
@@ -104,11 +110,12 @@ pub(super) fn condemn(
 fn publish(repository: &Repository, generation: &Generation) -> Result<Option<[u8; 32]>> {
     let object = generation.to_object(repository.id(), &repository.keys().index)?;
     let hash = *blake3::hash(&object).as_bytes();
-    match repository
-        .store()
-        .create(&generation_name(generation.number), object.into())?
-    {
-        Created::Done => Ok(Some(hash)),
+    let (name, object) = (generation_name(generation.number), Bytes::from(object));
+    match repository.store().create(&name, object.clone())? {
+        Created::Done => {
+            fold::is_stored(repository, &name, &object)?;
+            Ok(Some(hash))
+        }
         Created::Exists(_) => Ok(None),
     }
 }
@@ -132,8 +139,10 @@ pub(super) fn barrier(
     let mut fenced = Vec::new();
     loop {
         let mut sessions = repository.list_sessions()?;
+        let open = sessions.iter().filter(|(_, state)| state.open);
+        let open = open.map(|(session, _)| *session).collect();
         sessions.retain(|session, _| !survey.view.folded.contains_key(session));
-        refuse(&repository.load_ends(&mut sessions)?)?;
+        refuse(&repository.load_ends(&mut sessions, true)?)?;
         for (session, state) in &mut sessions {
             if state.is_running() && is_dead(repository, &survey.view, *session, state, options)? {
                 fence(repository, *session, options)?;
@@ -154,6 +163,7 @@ pub(super) fn barrier(
             .collect();
         if waited_for.is_empty() || Instant::now() >= until || progress.interrupted() {
             let mut barrier = Barrier {
+                open,
                 running,
                 waited_for,
                 fenced,
@@ -176,8 +186,17 @@ fn is_dead(
     state: &SessionState,
     options: &PruneOptions,
 ) -> Result<bool> {
-    if (options.clock)().seconds_since(state.newest) > options.fence_seconds {
-        return Ok(true);
+    let is_old = |time: Timestamp| (options.clock)().seconds_since(time) > options.fence_seconds;
+    if is_old(state.newest) {
+        // A session that has nothing to say but uploads lives.
+        let mut newest = state.newest;
+        for prefix in [format!("p/{session}/"), format!("x/{session}/")] {
+            let listed = repository.store().list(&prefix)?;
+            newest = listed.into_iter().map(|object| object.modified).fold(newest, Ord::max);
+        }
+        if is_old(newest) {
+            return Ok(true);
+        }
     }
     match repository.session_open(view, session) {
         Ok(open) => {
@@ -189,13 +208,23 @@ fn is_dead(
     }
 }
 
-/// Ends a session in its writer's place. That it has ended by itself meanwhile is as good.
+/// Ends a session in its writer's place. That it has ended by itself meanwhile is as good. Its writer may go on for a while; only segments that
+/// were there before count for others who write, since what comes later may come too late for the levels it is folded into.
 fn fence(repository: &Repository, session: SessionId, options: &PruneOptions) -> Result<()> {
+    let prefix = format!("x/{session}/");
+    let there: HashSet<String> = repository
+        .store()
+        .list(&prefix)?
+        .into_iter()
+        .map(|object| object.name)
+        .collect();
+    let segments = (0..).take_while(|number| there.contains(&segment_name(session, *number)));
+    let segments = segments.count() as u32;
     let index = IndexPart {
         open_hash: [0; 32],
         ended: (options.clock)(),
         source: [0; 16],
-        segments: 0,
+        segments,
         segment: None,
         packs: 0,
         kind: SessionKind::Backup,
@@ -216,7 +245,7 @@ fn fence(repository: &Repository, session: SessionId, options: &PruneOptions) ->
 
 /// What sessions use that committed after the survey counted, and snapshots that are pinned by sessions that are still reading.
 fn late_references(repository: &Repository, survey: &Survey, barrier: &Barrier) -> Result<HashMap<PackName, Used>> {
-    let view = repository.load_whole_view(Leave::Dead)?;
+    let view = repository.load_whole_view()?;
     let mut late: HashSet<SessionId> = view
         .all_committed()
         .filter(|(session, end)| {
@@ -265,18 +294,20 @@ pub(super) fn bury(
             dead.insert(candidate.pack);
         }
     }
-    // The dead stay listed until nothing is left of them: neither the pack nor a segment that names it.
-    dead.retain(|pack| {
-        let there = survey.sizes.contains_key(pack);
-        let named = barrier.sessions.get(&pack.session).is_some_and(|state| state.open);
-        there || named
-    });
+    // The dead stay listed until nothing is left of them: neither the pack nor a segment that names it, also of sessions that were folded by a run
+    // that died before it removed them.
+    let mut named = barrier.open.clone();
+    if !dead.is_empty() {
+        named.extend(repository.list_segments()?.into_iter().map(|(session, _)| session));
+    }
+    dead.retain(|pack| survey.sizes.contains_key(pack) || named.contains(&pack.session));
     let FoldedIndex {
         levels,
         catalogue,
         moved,
         folded,
         sessions_done,
+        orphans,
         marks_done,
         replaced,
     } = fold::fold(repository, survey, barrier, number, &dead, options)?;
@@ -295,6 +326,7 @@ pub(super) fn bury(
         generation,
         folded,
         sessions_done,
+        orphans,
         marks_done,
         replaced,
     };

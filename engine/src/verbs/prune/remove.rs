@@ -1,5 +1,7 @@
 //! Deletes what a published generation calls dead, and the objects of sessions that it has folded. Idempotent: any later run finishes.
 
+use std::collections::BTreeSet;
+
 use super::publish::Published;
 use super::survey::list_packs;
 use crate::repository::Repository;
@@ -25,7 +27,7 @@ pub(super) fn remove(repository: &Repository, published: &Published, progress: &
         bytes += some.iter().filter_map(|pack| sizes.get(pack)).sum::<u64>();
         progress.done(some.len() as u64, 0);
     }
-    remove_sessions(repository, &published.sessions_done)?;
+    remove_sessions(repository, published)?;
     repository.store().delete(&published.marks_done)?;
     repository.store().delete(&published.replaced)?;
     Ok((packs, bytes))
@@ -33,12 +35,20 @@ pub(super) fn remove(repository: &Repository, published: &Published, progress: &
 
 /// Removes the objects of folded sessions: `open` first, so that what is left of a half removed one never counts; `end` last. A FENCED session
 /// keeps its `end` (it is not among `sessions`' ends): its writer, however late it wakes, must find it.
-fn remove_sessions(repository: &Repository, sessions: &[SessionId]) -> Result<()> {
-    if sessions.is_empty() {
+fn remove_sessions(repository: &Repository, published: &Published) -> Result<()> {
+    let mut wanted: BTreeSet<SessionId> = published.sessions_done.iter().copied().collect();
+    // A list of a folder is not of one moment: it can show the `end` of a session that began and committed meanwhile, and not its `open`. A list
+    // that is begun afterwards shows both.
+    let mut orphans: BTreeSet<SessionId> = published.orphans.iter().copied().collect();
+    if wanted.is_empty() && orphans.is_empty() {
         return Ok(());
     }
     let store = repository.store();
-    let wanted: std::collections::BTreeSet<SessionId> = sessions.iter().copied().collect();
+    if !orphans.is_empty() {
+        let again = repository.list_sessions()?;
+        orphans.retain(|session| again.get(session).is_none_or(|state| !state.open));
+        wanted.extend(orphans);
+    }
     let of = |name: &str, prefix: &str| -> Option<SessionId> {
         let rest = name.strip_prefix(prefix)?;
         rest.split('/').next()?.parse().ok()

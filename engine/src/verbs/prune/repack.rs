@@ -1,19 +1,22 @@
 //! Moves used blobs out of mostly unused packs, sealed as they are: no key to data is needed.
 
-use std::collections::BTreeMap;
+use bytes::Bytes;
 
 use super::PruneOptions;
 use super::plan::{PackFate, PrunePlan};
 use super::survey::Survey;
+use crate::format::envelope::{self, Access, Envelope, Kind};
 use crate::format::open::SessionKind;
+use crate::format::pack::{self, Table};
 use crate::format::references::Moved;
+use crate::format::segment::PackInfo;
 use crate::repository::view::Leave;
 use crate::repository::writer::WriterOptions;
 use crate::repository::{Repository, Writer};
-use crate::words::{BlobKind, Error, PackName, Progress, Result};
+use crate::words::{Error, Progress, Result};
 
-/// Gaps up to this length between used blobs are read along with them.
-const GAP_BYTES: u32 = 1 << 20;
+/// Larger packs are left where they are: one is held in memory at a time.
+const PACK_BYTES_MAX: u32 = 256 << 20;
 
 /// What a repack did.
 #[derive(Default)]
@@ -60,10 +63,10 @@ pub(super) fn repack(
             break;
         }
         // What another maintainer condemned meanwhile must not be read again into life.
-        if writer.view().index.pack(pack)?.is_none() {
+        let Some(info) = writer.copy_from(pack)? else {
             continue;
-        }
-        match move_pack(repository, survey, &writer, *pack) {
+        };
+        match move_pack(repository, survey, &writer, &info) {
             Ok((table, length)) => {
                 moved.push(table);
                 repacked.packs += 1;
@@ -91,42 +94,50 @@ fn is_gone(repository: &Repository, pack: PackName) -> Result<bool> {
     Ok(repository.load_view(Leave::Dead)?.index.pack(&pack)?.is_none())
 }
 
-fn move_pack(repository: &Repository, survey: &Survey, writer: &Writer<'_>, pack: PackName) -> Result<(Moved, u64)> {
-    let size = survey.sizes.get(&pack).copied().unwrap_or_default();
-    let table = repository.table(pack, size)?;
-    let none = crate::format::references::Used::none(0);
-    let used = survey.used.get(&pack).unwrap_or(&none);
-    // By offset, so that neighbours are read together.
-    let wanted: BTreeMap<u32, usize> = (0..table.entries.len())
-        .filter(|ordinal| used.contains(*ordinal as u16))
-        .map(|ordinal| (table.entries[ordinal].offset, ordinal))
-        .collect();
-    let mut runs: Vec<(u32, u32, Vec<usize>)> = Vec::new();
-    for (offset, ordinal) in wanted {
-        let end = offset.saturating_add(table.entries[ordinal].length);
-        match runs.last_mut() {
-            Some((_, last, ordinals)) if offset.saturating_sub(*last) <= GAP_BYTES => {
-                *last = end.max(*last);
-                ordinals.push(ordinal);
-            }
-            _ => runs.push((offset, end, vec![ordinal])),
+/// Reads a pack whole, and makes sure that it is what was stored: the original is deleted afterwards, and a copy of rot would be all that is left.
+fn read_pack(repository: &Repository, info: &PackInfo) -> Result<(Bytes, Table)> {
+    let name = info.name.object();
+    if info.size > PACK_BYTES_MAX {
+        return Err(Error::damaged(name, "it is too large to be moved"));
+    }
+    let object = repository.store().get(&name)?;
+    let size = object.len() as u64;
+    if size != u64::from(info.size) || object.last_chunk() != Some(&info.hash) {
+        return Err(Error::damaged(name, "its bytes are not those that the index names"));
+    }
+    let Envelope { header, .. } = envelope::parse(&name, Kind::Pack, Access::Read, &object)?;
+    let footer = pack::footer(info.name, size, &object)?;
+    let sealed = usize::try_from(footer.table_offset)
+        .ok()
+        .and_then(|start| object.get(start..start.checked_add(footer.table_length as usize)?));
+    let sealed = sealed.ok_or_else(|| Error::damaged(&name, "its footer points outside of it"))?;
+    let index = &repository.keys().index;
+    let table = pack::table(repository.id(), info.name, header, &footer, sealed, index)?;
+    Ok((object, table))
+}
+
+fn move_pack(repository: &Repository, survey: &Survey, writer: &Writer<'_>, info: &PackInfo) -> Result<(Moved, u64)> {
+    let pack = info.name;
+    let (object, table) = read_pack(repository, info)?;
+    let mut wanted = Vec::new();
+    for (ordinal, entry) in table.entries.iter().enumerate() {
+        if !survey.used.get(&pack).is_some_and(|used| used.contains(ordinal as u16)) {
+            continue;
         }
+        let start = entry.offset as usize;
+        let sealed = start
+            .checked_add(entry.length as usize)
+            .and_then(|end| object.get(start..end));
+        let sealed = sealed.ok_or_else(|| Error::damaged(pack.object(), "it is shorter than its table says"))?;
+        wanted.push((ordinal as u16, entry, sealed));
     }
     let mut to = Vec::new();
     let mut length = 0;
-    for (start, end, ordinals) in runs {
-        let bytes = repository.fetch(&pack, u64::from(start)..u64::from(end))?;
-        for ordinal in ordinals {
-            let entry = &table.entries[ordinal];
-            let begin = (entry.offset - start) as usize;
-            let sealed = bytes.get(begin..begin + entry.length as usize);
-            let sealed = sealed.ok_or_else(|| Error::damaged(pack.object(), "it is shorter than its table says"))?;
-            let session = table.key_sessions[usize::from(entry.key)];
-            let (number, place) = writer.append(entry.kind, &entry.id, entry.plaintext, session, sealed)?;
-            to.push((ordinal as u16, number, place));
-            length += u64::from(entry.length);
-            debug_assert!(matches!(entry.kind, BlobKind::Data | BlobKind::Tree));
-        }
+    for (ordinal, entry, sealed) in wanted {
+        let session = table.key_sessions[usize::from(entry.key)];
+        let (number, place) = writer.append(entry.kind, &entry.id, entry.plaintext, session, sealed)?;
+        to.push((ordinal, number, place));
+        length += u64::from(entry.length);
     }
     Ok((
         Moved {

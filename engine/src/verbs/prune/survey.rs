@@ -4,11 +4,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::format::generation::ObjectReference;
+use crate::format::open::open_name;
 use crate::format::references::Used;
 use crate::repository::damage::refuse;
-use crate::repository::view::{Leave, View};
+use crate::repository::view::View;
 use crate::repository::{Repository, snapshots::Marked};
-use crate::verbs::moved::{Tables, references};
+use crate::verbs::moved::tables::{Followed, Ground, Tables, merge};
+use crate::verbs::moved::{load_tables, references};
 use crate::words::{Error, PackName, Result, SessionId};
 
 /// Everything that a plan needs to know.
@@ -25,12 +27,13 @@ pub(super) struct Survey {
     pub(super) counted: HashSet<SessionId>,
     /// Marks by snapshot.
     pub(super) marks: BTreeMap<SessionId, Marked>,
-    /// Repack sessions whose tables some references still need.
-    pub(super) needed_tables: HashSet<SessionId>,
     /// Tables by the old pack.
     tables: Tables,
+    followed: Followed,
     /// Packs that the newest generation condemns.
     condemned: HashSet<PackName>,
+    /// Packs that the newest generation calls dead.
+    dead: HashSet<PackName>,
 }
 
 /// Looks at everything, taking `forgotten` for marked so as well. The list of packs comes before the list of sessions: whoever wrote a listed pack has
@@ -40,7 +43,7 @@ pub(super) struct Survey {
 /// What the store says; [`Error::Damaged`] when something cannot be read that may say that a pack is used.
 pub(super) fn survey(repository: &Repository, forgotten: &BTreeSet<SessionId>) -> Result<Survey> {
     let sizes = list_packs(repository)?;
-    let view = repository.load_whole_view(Leave::Dead)?;
+    let view = repository.load_whole_view()?;
     let marks = repository.marks()?;
     refuse(&marks.damaged)?;
     let marks = marks.by_snapshot;
@@ -50,19 +53,21 @@ pub(super) fn survey(repository: &Repository, forgotten: &BTreeSet<SessionId>) -
         .iter()
         .map(|condemned| condemned.pack)
         .collect();
+    let dead = view.generation.dead.iter().copied().collect();
     let mut survey = Survey {
         view,
         condemned,
+        dead,
         sizes,
         used: HashMap::new(),
         used_bytes: HashMap::new(),
         counted: HashSet::new(),
         marks,
-        needed_tables: HashSet::new(),
         tables: Tables::default(),
+        followed: Followed::default(),
     };
     let pinned = pinned(repository, &survey.view)?;
-    survey.tables = Tables::load(repository, &survey.view)?;
+    survey.tables = load_tables(repository, &survey.view)?;
     let committed: Vec<_> = survey
         .view
         .all_committed()
@@ -96,7 +101,7 @@ fn pinned(repository: &Repository, view: &View) -> Result<HashSet<SessionId>> {
         match repository.session_open(view, *session) {
             Ok(open) => pinned.extend(open.pins),
             // Ended and removed since it was listed.
-            Err(Error::Missing { .. }) => {}
+            Err(Error::Missing { .. }) if !repository.is_listed(&open_name(*session))? => {}
             Err(error) => return Err(error),
         }
     }
@@ -117,28 +122,69 @@ impl Survey {
                 0
             }
         };
-        let (sizes, condemned) = (&self.sizes, &self.condemned);
-        let is_alive = |pack: PackName| {
+        let (sizes, condemned, dead) = (&self.sizes, &self.condemned, &self.dead);
+        let is_there = |pack: PackName| {
             let indexed = index.pack(&pack).unwrap_or_else(|error| {
                 failure.replace(Some(error));
                 None
             });
-            indexed.is_some() && sizes.contains_key(&pack) && !condemned.contains(&pack)
+            indexed.is_some() && sizes.contains_key(&pack) && !dead.contains(&pack)
         };
-        for (pack, used) in &references.packs {
-            self.tables.follow(
-                (*pack, used),
-                &blobs,
-                &is_alive,
-                &mut self.used,
-                &mut self.needed_tables,
-            );
+        let ground = Ground {
+            blobs: &blobs,
+            is_alive: &|pack| is_there(pack) && !condemned.contains(&pack),
+            is_there: &is_there,
+        };
+        let mut used = HashMap::new();
+        for (pack, some) in &references.packs {
+            self.tables
+                .follow((*pack, some), &ground, &mut used, &mut self.followed);
         }
         if let Some(error) = failure.into_inner() {
             return Err(error);
         }
+        for (pack, some) in used {
+            if some.count(1) > 0 {
+                self.is_in_store(repository, pack, session)?;
+            }
+            merge(&mut self.used, pack, &some);
+        }
         self.counted.insert(session);
         Ok(())
+    }
+
+    /// Refuses to go on when a pack that a snapshot needs is not there: what else is deleted could be what brings it back.
+    fn is_in_store(&mut self, repository: &Repository, pack: PackName, snapshot: SessionId) -> Result<()> {
+        if !self.sizes.contains_key(&pack) && !self.dead.contains(&pack) {
+            // Perhaps it is younger than the list of packs.
+            let name = pack.object();
+            let listed = repository.store().list(&name)?;
+            let size = listed
+                .iter()
+                .find(|object| object.name == name)
+                .map(|object| object.size);
+            self.sizes.extend(size.map(|size| (pack, size)));
+        }
+        if self.sizes.contains_key(&pack) && !self.dead.contains(&pack) {
+            return Ok(());
+        }
+        Err(Error::damaged(
+            format!("Snapshot {snapshot}"),
+            format!(
+                "pack {pack} that it needs is not there, so nothing was deleted; bring the pack back from a copy, or forget the snapshot, and prune again"
+            ),
+        ))
+    }
+
+    /// Whether references still need the table of a repack session.
+    pub(super) fn needs_table(&self, session: &SessionId) -> bool {
+        self.followed.needed.contains(session)
+    }
+
+    /// Sessions that wrote packs which are used.
+    pub(super) fn used_sessions(&self) -> HashSet<SessionId> {
+        let used = self.used.keys().filter(|pack| self.is_used(pack));
+        used.map(|pack| pack.session).collect()
     }
 
     fn weigh(&mut self) -> Result<()> {

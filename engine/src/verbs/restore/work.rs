@@ -193,30 +193,13 @@ impl Work<'_> {
             .map(Bytes::from)
     }
 
-    /// Fetches one blob by itself, from where the index has it now.
+    /// Fetches one blob by itself, from where the newest index has it, however often maintenance moves it meanwhile.
     fn fetch_again(&self, id: &BlobId) -> Result<Bytes> {
-        let place = self
-            .repository
-            .locate(BlobKind::Data, id)?
-            .ok_or(Error::MissingBlob { id: *id })?;
-        let start = u64::from(place.offset);
-        let fetched = self
-            .repository
-            .fetch(&place.pack, start..start + u64::from(place.length));
-        let opened = fetched.and_then(|sealed| {
-            self.tally
-                .bytes_fetched
-                .fetch_add(sealed.len() as u64, Ordering::Relaxed);
-            self.repository.unseal(&place, BlobKind::Data, id, &sealed)
-        });
-        let opened = match opened {
-            Err(error) if is_local(&error) => {
-                let other = self.repository.other_copy(BlobKind::Data, id, &place)?;
-                other.ok_or(error)?
-            }
-            opened => opened?,
-        };
-        Ok(opened.into())
+        let content = self.repository.blob(BlobKind::Data, id)?;
+        self.tally
+            .bytes_fetched
+            .fetch_add(content.len() as u64, Ordering::Relaxed);
+        Ok(content)
     }
 
     fn give_or_lose(&self, opened: Result<Bytes>, uses: Vec<Use>) {

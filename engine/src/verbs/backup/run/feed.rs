@@ -1,7 +1,6 @@
 //! Between the walk and the tree: what is found becomes entries, jobs or names of files that came before; what is ready is written in order.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
@@ -18,8 +17,6 @@ use crate::words::{Error, Result};
 
 /// Entries between the walk and the tree at most: what workers may be behind.
 const QUEUE_MAX: usize = 32 << 10;
-/// How often a long backup looks at what maintenance has done.
-const ADVANCE_EVERY: Duration = Duration::from_secs(300);
 
 /// Takes what the walk finds, gives jobs to workers and entries to the tree.
 pub(super) struct Feed<'f, 'w, 'r, 'o, 'p> {
@@ -32,7 +29,6 @@ pub(super) struct Feed<'f, 'w, 'r, 'o, 'p> {
     parent: Option<Parent<'p>>,
     tree: TreeWriter,
     scratch: Scratch,
-    advanced: (u64, Instant),
 }
 
 impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
@@ -44,7 +40,6 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
         parent: Option<Parent<'p>>,
         tree: TreeWriter,
     ) -> Self {
-        let advanced = (writer.view().generation.number, Instant::now());
         Self {
             run,
             writer,
@@ -55,7 +50,6 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
             parent,
             tree,
             scratch: Scratch::new(),
-            advanced,
         }
     }
 
@@ -89,9 +83,6 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
             if self.run.progress.interrupted() {
                 self.run.report.interrupted = true;
                 break;
-            }
-            if self.advanced.1.elapsed() > ADVANCE_EVERY {
-                self.advanced = (self.writer.advance(self.advanced.0)?, Instant::now());
             }
         }
         self.run.report.excluded = walk.excluded();
