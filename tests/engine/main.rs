@@ -14,3 +14,5 @@ mod writer_only;
 mod damage;
 /// Backups, prunes and readers at once.
 mod concurrent;
+/// Forged objects of somebody who holds a writer's whole secret.
+mod forged;

@@ -217,6 +217,11 @@ impl Keys {
         }
     }
 
+    /// Vouches for what maintenance alone may say (FORMAT.md, 2.3); who has no maintenance secret can neither vouch nor check.
+    pub fn vouch(&self) -> Option<Secret> {
+        self.maintenance.pair.as_ref().map(vouch_key)
+    }
+
     /// Adds a fresh epoch of data and tree keys (a rotation).
     pub fn add_epoch(&mut self) {
         for epochs in [&mut self.data, &mut self.tree] {
@@ -329,6 +334,11 @@ impl Keys {
             root: root.map(|root| SecretPair::from_secret(Secret::new(root))),
         })
     }
+}
+
+/// The key of vouchers, of the maintenance pair.
+pub fn vouch_key(maintenance: &SecretPair) -> Secret {
+    maintenance.secret().derive("ararat v1 maintenance vouch")
 }
 
 #[derive(Serialize, Deserialize)]

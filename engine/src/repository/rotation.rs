@@ -10,7 +10,7 @@ use super::slots;
 use crate::crypto::SecretPair;
 use crate::format::generation::{Rewrap, rewrap_name};
 use crate::format::keys::{Keys, Role, Slot, SlotNote, Unlock};
-use crate::format::open::wrap_key;
+use crate::format::open::rewrap_key;
 use crate::words::{BlobKind, Error, Result, Timestamp};
 
 /// What a rotation did.
@@ -58,7 +58,7 @@ impl Repository {
                     Err(Error::RoleTooSmall { .. } | Error::Missing { .. }) => continue,
                     Err(error) => return Err(error),
                 };
-                wrapped.push((session, wrap_key(self.id(), session, kind, public, &key)?));
+                wrapped.push((session, rewrap_key(self.id(), session, kind, public, &key, root)?));
                 any = true;
             }
             counted += u64::from(any);

@@ -3,7 +3,7 @@
 //! The order of reading is the protocol's (FORMAT.md, 11): first the generation, then the list of sessions. A writer writes its `open` before
 //! either, so that maintenance that does not see this view's reader in its list cannot have published what this view missed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use crate::format::end::{End, Outcome, end_name};
 use crate::format::envelope::{Access, Kind};
 use crate::format::generation::{CataloguePart, Generation, ObjectReference, generation_name};
 use crate::format::object::Binding;
-use crate::format::open::{Open, open_name};
+use crate::format::open::{Open, at_name, check_at, open_name};
 use crate::index::Index;
 use crate::words::{Error, ObjectName, PackName, Result, SessionId, Timestamp};
 
@@ -29,8 +29,8 @@ pub struct SessionState {
     pub open: bool,
     /// When the store received the newest of its objects in the list; for liveness alone.
     pub newest: Timestamp,
-    /// The highest generation that it has advanced to; 0 means unknown, hence old.
-    pub at: u64,
+    /// Generations that it has advanced to, by the names of its markers, which anybody can write: see [`Repository::advanced_to`].
+    pub at: BTreeSet<u64>,
     /// How it ended, if it did.
     pub end: Option<Arc<End>>,
 }
@@ -62,8 +62,10 @@ pub enum Leave {
 
 /// One moment of a repository.
 pub struct View {
-    /// The newest generation; number 0 when there is none.
+    /// The newest generation; number 0 when there is none. Who can tell passes over those that maintenance has not written.
     pub generation: Generation,
+    /// The highest number that there was, forged or not.
+    pub highest: u64,
     /// `hash` of its whole object; zeros for number 0.
     pub generation_hash: [u8; 32],
     /// Sessions that are not folded.
@@ -118,8 +120,8 @@ impl Repository {
             if view.sessions.is_empty() && view.generation.number == 0 {
                 break;
             }
-            let newest = self.newest_generation_number(view.generation.number)?;
-            if newest == view.generation.number {
+            let newest = self.newest_generation_number(view.highest)?;
+            if newest == view.highest {
                 break;
             }
             view = self.load_view(Leave::Dead)?;
@@ -143,16 +145,14 @@ impl Repository {
         } else {
             self.store.list_after("g/", &generation_name(known))?
         };
-        let numbers = listed
-            .iter()
-            .filter_map(|object| u64::from_str_radix(object.name.strip_prefix("g/")?, 16).ok());
+        let numbers = listed.iter().filter_map(|object| generation_number(&object.name));
         Ok(numbers.max().unwrap_or(known).max(known))
     }
 
     /// The newest generation and the hash of its object.
     ///
     /// # Errors
-    /// What the store says; [`Error::Damaged`].
+    /// What the store says; [`Error::Damaged`]; [`Error::Forged`] when this key can tell that maintenance did not write it.
     pub fn newest_generation(&self, known: u64) -> Result<(Generation, [u8; 32])> {
         self.generation(self.newest_generation_number(known)?)
     }
@@ -161,9 +161,63 @@ impl Repository {
         if number == 0 {
             return Ok((Generation::default(), [0; 32]));
         }
-        let object = self.fetch_object(&generation_name(number))?;
-        let generation = Generation::from_object(self.id(), number, &self.keys.index, &object)?;
+        // Never from the cache: a forged one that a person has removed must not live on there.
+        let object = self.store.get(&generation_name(number))?;
+        let vouch = self.keys.vouch();
+        let generation = Generation::from_object(self.id(), number, &self.keys.index, vouch.as_ref(), &object)?;
         Ok((generation, *blake3::hash(&object).as_bytes()))
+    }
+
+    /// The newest generation from `newest` downwards that is not forged. All that maintenance has ever said is in it, for maintenance builds
+    /// on no forged one. Roles that cannot tell take the newest.
+    fn newest_vouched(&self, newest: u64) -> Result<(Generation, [u8; 32])> {
+        let forged = match self.generation(newest) {
+            Err(Error::Forged { name }) => name,
+            other => return other,
+        };
+        let listed = self.store.list("g/")?;
+        let below = listed.iter().filter(|object| object.name < forged);
+        let mut numbers: Vec<u64> = below.filter_map(|object| generation_number(&object.name)).collect();
+        numbers.sort_unstable();
+        for number in numbers.into_iter().rev() {
+            match self.generation(number) {
+                Err(Error::Forged { .. }) => {}
+                other => return other,
+            }
+        }
+        self.generation(0)
+    }
+
+    /// The highest generation that a session has advanced to, as far as its markers prove it; 0 means unknown, hence old.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(crate) fn advanced_to(&self, view: &View, session: SessionId, claimed: &BTreeSet<u64>) -> Result<u64> {
+        let Some(maintenance) = self.keys.maintenance.pair.as_ref().filter(|_| !claimed.is_empty()) else {
+            return Ok(0);
+        };
+        let open = match self.session_open(view, session) {
+            Ok(open) => open,
+            Err(Error::Missing { .. }) => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let Some(at_key) = open.at_key(self.id(), session, maintenance) else {
+            return Ok(0);
+        };
+        for number in claimed.iter().rev() {
+            let checked = self.generation(*number).and_then(|(_, hash)| {
+                let object = self.store.get(&at_name(session, *number))?;
+                check_at(self.id(), session, (*number, &hash), &self.keys.index, &at_key, &object)
+            });
+            match checked {
+                Ok(true) => return Ok(*number),
+                // What is not the session's own, or is gone, proves nothing.
+                Ok(false)
+                | Err(Error::Forged { .. } | Error::Missing { .. } | Error::Damaged { .. } | Error::NewerFormat { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(0)
     }
 
     /// An immutable object, through the cache when there is one.
@@ -222,7 +276,7 @@ impl Repository {
     }
 
     fn load_view_once(&self, newest: u64, leave: Leave, own: Option<SessionId>) -> Result<View> {
-        let (generation, generation_hash) = self.generation(newest)?;
+        let (generation, generation_hash) = self.newest_vouched(newest)?;
         let folded = self.load_catalogue(&generation.catalogue)?;
         let mut sessions = self.list_sessions()?;
         sessions.retain(|session, state| {
@@ -242,6 +296,7 @@ impl Repository {
         index.exclude(&left_out)?;
         Ok(View {
             generation,
+            highest: newest,
             generation_hash,
             sessions,
             folded,
@@ -253,7 +308,9 @@ impl Repository {
         let mut folded = BTreeMap::new();
         let objects = self.fetch_objects(parts.iter().map(|part| part.name.clone()).collect());
         for (part, object) in parts.iter().zip(objects) {
-            let part = CataloguePart::from_object(self.id(), &part.name, &self.keys.index, &object?)?;
+            let object = object?;
+            check_reference(part, &object)?;
+            let part = CataloguePart::from_object(self.id(), &part.name, &self.keys.index, &object)?;
             for session in part.sessions {
                 let end = session
                     .end
@@ -289,13 +346,13 @@ impl Repository {
             let fresh = SessionState {
                 open: false,
                 newest: Timestamp::default(),
-                at: 0,
+                at: BTreeSet::new(),
                 end: None,
             };
             let state = sessions.entry(session).or_insert(fresh);
             state.newest = state.newest.max(object.modified);
             match what.strip_prefix("at-") {
-                Some(generation) => state.at = state.at.max(u64::from_str_radix(generation, 16).unwrap_or(0)),
+                Some(generation) => state.at.extend(u64::from_str_radix(generation, 16).ok()),
                 None if what == "open" => state.open = true,
                 None if what == "end" => state.end = Some(placeholder_end()),
                 None => {}
@@ -355,6 +412,7 @@ impl Repository {
                 0..=LEVEL_CACHED_MAX => self.fetch_object(&level.name)?,
                 _ => self.store.get(&level.name)?,
             };
+            check_reference(level, &object)?;
             index.add_segment(&level.name, &self.open_segment(&level.name, &object)?)?;
         }
         names.drain(..required);
@@ -421,6 +479,19 @@ impl Repository {
             None => self.fetch_object(&open_name(session))?,
         };
         Open::from_object(self.id(), session, &self.keys.index, &object)
+    }
+}
+
+fn generation_number(name: &str) -> Option<u64> {
+    u64::from_str_radix(name.strip_prefix("g/")?, 16).ok()
+}
+
+/// Whether an object is the one that the generation means: what vouches for the generation then vouches for it.
+fn check_reference(reference: &ObjectReference, object: &[u8]) -> Result<()> {
+    if object.last_chunk() == Some(&reference.hash) && object.len() as u64 == reference.bytes {
+        Ok(())
+    } else {
+        Err(Error::damaged(&reference.name, "it is not the one that the generation means"))
     }
 }
 

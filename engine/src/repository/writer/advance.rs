@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{Writer, poisoned};
 use crate::format::open::{at_name, at_object};
-use crate::words::{PackName, Result};
+use crate::words::{Error, PackName, Result};
 
 impl Writer<'_> {
     /// Reads the newest generation and advances to it when nothing that the session refers to is condemned there.
@@ -13,7 +13,11 @@ impl Writer<'_> {
     /// # Errors
     /// What the store says.
     pub fn advance(&self, from: u64) -> Result<u64> {
-        let (generation, _) = self.repository.newest_generation(from)?;
+        let (generation, hash) = match self.repository.newest_generation(from) {
+            // Nothing that maintenance did not say need be followed.
+            Err(Error::Forged { .. }) => return Ok(from),
+            newest => newest?,
+        };
         if generation.number <= from.max(self.view.generation.number) {
             return Ok(from);
         }
@@ -30,7 +34,8 @@ impl Writer<'_> {
             self.view.index.exclude(&gone)?;
         }
         let repository = self.repository;
-        let marker = at_object(repository.id(), self.session, generation.number, &repository.keys.index);
+        let (index, seen) = (&repository.keys.index, (generation.number, &hash));
+        let marker = at_object(repository.id(), self.session, seen, index, &self.at_key);
         repository
             .store
             .put(&at_name(self.session, generation.number), marker.into())?;

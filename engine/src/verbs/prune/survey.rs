@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::format::generation::ObjectReference;
+use crate::format::generation::{ObjectReference, generation_name};
 use crate::format::open::SessionKind;
 use crate::format::references::{Moved, Used};
 use crate::repository::view::{Leave, View};
@@ -152,6 +152,12 @@ fn merge(all: &mut HashMap<PackName, Used>, pack: PackName, used: &Used) {
 pub(super) fn survey(repository: &Repository) -> Result<Survey> {
     let sizes = list_packs(repository)?;
     let view = repository.load_view(Leave::Dead)?;
+    if view.highest != view.generation.number {
+        // Its successor would be the first step on the word of whoever forged it.
+        return Err(Error::Forged {
+            name: generation_name(view.highest),
+        });
+    }
     let marks = repository.marks()?;
     let condemned = view
         .generation
@@ -184,14 +190,16 @@ pub(super) fn survey(repository: &Repository) -> Result<Survey> {
             survey.tables.add(*session, part.moved);
         }
     }
-    for (session, end) in &committed {
-        if !end.is_snapshot() {
-            continue;
-        }
-        let forgotten = survey.marks.get(session).is_some_and(|marked| marked.forgotten);
-        if !forgotten || pinned.contains(session) {
-            survey.count(repository, *session)?;
-        }
+    let snapshots = committed.iter().filter(|(_, end)| end.is_snapshot());
+    let (forgotten, kept): (Vec<_>, Vec<_>) = snapshots
+        .map(|(session, _)| *session)
+        .partition(|session| survey.marks.get(session).is_some_and(|marked| marked.forgotten));
+    for session in kept {
+        survey.count(repository, session)?;
+    }
+    survey.check_dead()?;
+    for session in forgotten.into_iter().filter(|session| pinned.contains(session)) {
+        survey.count(repository, session)?;
     }
     survey.weigh()?;
     Ok(survey)
@@ -268,6 +276,18 @@ impl Survey {
         }
         self.counted.insert(session);
         Ok(())
+    }
+
+    /// A braces to the protocol's belt: what is called dead and is still there must not be needed by a snapshot that counts.
+    fn check_dead(&self) -> Result<()> {
+        let mut dead = self.view.generation.dead.iter();
+        match dead.find(|pack| self.sizes.contains_key(pack) && self.is_used(pack)) {
+            None => Ok(()),
+            Some(pack) => Err(Error::damaged(
+                generation_name(self.view.generation.number),
+                format!("it calls pack {pack} dead, which snapshots need; nothing is deleted"),
+            )),
+        }
     }
 
     fn weigh(&mut self) -> Result<()> {
