@@ -71,7 +71,10 @@ impl Forging {
 
     fn prune(&self) -> Result<PruneReport> {
         let repository = Repository::open(self.store(), &self.maintainer, None, Access::Maintain)?;
-        prune(&repository, &self.bench.prune_options(), &NoProgress)
+        let mut options = self.bench.prune_options();
+        // The store's clock is not the bench's.
+        options.fence_seconds = i64::MAX;
+        prune(&repository, &options, &NoProgress)
     }
 
     fn packs(&self) -> Vec<PackName> {

@@ -16,3 +16,5 @@ mod damage;
 mod concurrent;
 /// Forged objects of somebody who holds a writer's whole secret.
 mod forged;
+/// Key slots: who can open, and what an interrupted rotation or init leaves.
+mod slots;

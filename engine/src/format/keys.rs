@@ -83,6 +83,8 @@ pub struct SlotNote {
     pub label: String,
     /// When the slot was first made.
     pub created: Timestamp,
+    /// The highest epoch whose keys are in it; 0 for roles that have none.
+    pub epoch: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -222,11 +224,15 @@ impl Keys {
         self.maintenance.pair.as_ref().map(vouch_key)
     }
 
-    /// Adds a fresh epoch of data and tree keys (a rotation).
-    pub fn add_epoch(&mut self) {
+    /// The highest epoch whose keys are here; 0 for roles that have none.
+    pub fn epoch(&self) -> u32 {
+        self.data.last().map_or(0, |(number, _)| *number)
+    }
+
+    /// Adds a fresh epoch of data and tree keys (a rotation); its number is higher than every one that is there.
+    pub fn add_epoch(&mut self, number: u32) {
         for epochs in [&mut self.data, &mut self.tree] {
-            let next = epochs.last().map_or(1, |(number, _)| number.saturating_add(1));
-            epochs.push((next, Halves::of(&SecretPair::random())));
+            epochs.push((number, Halves::of(&SecretPair::random())));
         }
     }
 
