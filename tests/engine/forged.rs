@@ -197,7 +197,10 @@ fn a_forged_repack_leads_no_reference_astray() {
     let mut pack = OpenPack::new(id, PackName { session, number: 0 }, 1000);
     pack.append(BlobId([7; 32]), BlobKind::Data, 10, session, &[0; 50]);
     let sealed = pack.seal(false, &keys.index);
-    forging.store().put(&sealed.name.object(), sealed.object.clone()).unwrap();
+    forging
+        .store()
+        .put(&sealed.name.object(), sealed.object.clone())
+        .unwrap();
     let mut segment = SegmentBuilder::new();
     segment.add(sealed.info(), &sealed.table.entries);
     let index = IndexPart {
@@ -248,8 +251,17 @@ fn nobody_says_for_a_session_that_it_has_advanced() {
     let repository = forging.attacking();
     for number in 1..4 {
         let seen = (number, &[0; 32]);
-        let object = at_object(repository.id(), writer.session(), seen, &repository.keys().index, &Secret::random());
-        forging.store().put(&at_name(writer.session(), number), object.into()).unwrap();
+        let object = at_object(
+            repository.id(),
+            writer.session(),
+            seen,
+            &repository.keys().index,
+            &Secret::random(),
+        );
+        forging
+            .store()
+            .put(&at_name(writer.session(), number), object.into())
+            .unwrap();
     }
     let packs = forging.packs();
     let report = forging.prune().unwrap();
@@ -266,7 +278,11 @@ fn nobody_says_for_a_session_that_it_has_advanced() {
     let seen = writer.advance(0).unwrap();
     assert_eq!(seen, report.generation);
     let report = forging.prune().unwrap();
-    assert_eq!((report.sessions_waited_for.len(), report.packs_waiting), (0, 0), "{report:?}");
+    assert_eq!(
+        (report.sessions_waited_for.len(), report.packs_waiting),
+        (0, 0),
+        "{report:?}"
+    );
     assert!(report.packs_deleted > 0);
     forging.assert_all_restore();
 }
@@ -293,7 +309,9 @@ fn having_seen_a_forged_generation_is_not_having_seen_the_true_one() {
 fn a_forged_mark_forgets_nothing() {
     let forging = Forging::new();
     let owner = forging.bench.open();
-    let (_, key) = owner.add_slot(Holder::NewKey, Role::Reader, String::new(), clock()).unwrap();
+    let (_, key) = owner
+        .add_slot(Holder::NewKey, Role::Reader, String::new(), clock())
+        .unwrap();
     let reader = Repository::open(forging.store(), &Credential::Key(key.unwrap()), None, Access::Read).unwrap();
     for (number, (snapshot, _)) in forging.snapshots.iter().enumerate() {
         let mark = Mark {
@@ -319,7 +337,10 @@ fn a_forged_rewrap_shuts_nobody_out() {
     let (id, keys) = (repository.id(), repository.keys());
     let mut rewrap = Rewrap::default();
     for (session, _) in &forging.snapshots {
-        for (kind, epochs) in [(BlobKind::Data, &owner.keys().data), (BlobKind::Tree, &owner.keys().tree)] {
+        for (kind, epochs) in [
+            (BlobKind::Data, &owner.keys().data),
+            (BlobKind::Tree, &owner.keys().tree),
+        ] {
             let public = epochs[0].1.public.unwrap();
             let wrapped = wrap_key(id, *session, kind, (2, public), &Secret::random()).unwrap();
             rewrap.keys.push((*session, wrapped));
@@ -351,7 +372,11 @@ fn a_writers_secrets_open_no_data_and_no_tree_in_any_object() {
     forging.bench.forget(forging.snapshots.swap_remove(0).0);
     forging.prune().unwrap();
     let tags = MarkKind::Tags { tags: Vec::new() };
-    forging.bench.open().mark(forging.snapshots[0].0, tags, clock()).unwrap();
+    forging
+        .bench
+        .open()
+        .mark(forging.snapshots[0].0, tags, clock())
+        .unwrap();
     forging.bench.open().rotate(clock()).unwrap();
     forging.back_up();
     // The references of this one are in an object of their own.
@@ -368,12 +393,17 @@ fn a_writers_secrets_open_no_data_and_no_tree_in_any_object() {
     };
     let (id, root) = (repository.id(), repository.config().root_public);
     let keys: &Keys = repository.keys();
-    let secrets: Vec<Secret> = [keys.id.as_ref(), keys.cut.as_ref(), keys.mark.as_ref(), Some(&keys.index)]
-        .into_iter()
-        .flatten()
-        .chain([holder.pair.secret()])
-        .cloned()
-        .collect();
+    let secrets: Vec<Secret> = [
+        keys.id.as_ref(),
+        keys.cut.as_ref(),
+        keys.mark.as_ref(),
+        Some(&keys.index),
+    ]
+    .into_iter()
+    .flatten()
+    .chain([holder.pair.secret()])
+    .cloned()
+    .collect();
     assert_eq!(secrets.len(), 4);
     let pairs: Vec<SecretPair> = secrets.iter().cloned().map(SecretPair::from_secret).collect();
     let own_slot = repository.slot().to_owned();
@@ -398,7 +428,11 @@ fn a_writers_secrets_open_no_data_and_no_tree_in_any_object() {
             ["s", _, "open"] => {
                 let open = Open::from_object(id, session(), &keys.index, &bytes).unwrap();
                 for pair in &pairs {
-                    assert!(open.keys.iter().all(|key| unwrap_key(id, session(), key, pair).is_err()));
+                    assert!(
+                        open.keys
+                            .iter()
+                            .all(|key| unwrap_key(id, session(), key, pair).is_err())
+                    );
                     assert!(open.at_key(id, session(), pair).is_none());
                 }
                 for (secret, volume) in secrets.iter().zip(open.volume.iter().cycle()) {
@@ -409,7 +443,11 @@ fn a_writers_secrets_open_no_data_and_no_tree_in_any_object() {
             ["s", _, "end"] => {
                 let end = End::from_object(id, session(), &keys.index, &bytes).unwrap();
                 assert!(pairs.iter().all(|pair| end.maintenance(id, session(), pair).is_err()));
-                assert!(secrets.iter().all(|secret| end.snapshot(id, session(), secret).is_err()));
+                assert!(
+                    secrets
+                        .iter()
+                        .all(|secret| end.snapshot(id, session(), secret).is_err())
+                );
                 "end"
             }
             ["p", _, number] => {
@@ -429,7 +467,11 @@ fn a_writers_secrets_open_no_data_and_no_tree_in_any_object() {
                 "pack"
             }
             ["r", _] => {
-                assert!(pairs.iter().all(|pair| References::from_object(id, session(), pair, &bytes).is_err()));
+                assert!(
+                    pairs
+                        .iter()
+                        .all(|pair| References::from_object(id, session(), pair, &bytes).is_err())
+                );
                 "references"
             }
             ["k", ..] => {
@@ -460,6 +502,16 @@ fn a_writers_secrets_open_no_data_and_no_tree_in_any_object() {
         *tried.entry(what).or_default() += 1;
     }
     let kinds: Vec<&str> = tried.into_keys().collect();
-    let expected = ["end", "index", "mark", "open", "own slot", "pack", "references", "rewrap", "slot"];
+    let expected = [
+        "end",
+        "index",
+        "mark",
+        "open",
+        "own slot",
+        "pack",
+        "references",
+        "rewrap",
+        "slot",
+    ];
     assert_eq!(kinds, expected);
 }

@@ -63,7 +63,10 @@ fn slots_that_cannot_be_read_lock_nobody_out() {
     let whole = bench.store().get(&slots(&bench)[0]).unwrap();
     let mut newer = whole.to_vec();
     newer[5] = 2;
-    for (place, bytes) in [b"junk".to_vec(), whole[..whole.len() / 2].to_vec(), newer].into_iter().enumerate() {
+    for (place, bytes) in [b"junk".to_vec(), whole[..whole.len() / 2].to_vec(), newer]
+        .into_iter()
+        .enumerate()
+    {
         for start in ["00", "ff"] {
             let name = format!("keys/{start}{place:030x}");
             bench.store().put(&name, bytes.clone().into()).unwrap();
@@ -74,7 +77,10 @@ fn slots_that_cannot_be_read_lock_nobody_out() {
     open(&bench, &bench.key).unwrap();
     // Nothing opens: then they are spoken of, for one of them may have been the right one.
     let error = open(&bench, &passphrase("other")).err().unwrap();
-    assert!(matches!(error, Error::Damaged { .. } | Error::NewerFormat { .. }), "{error}");
+    assert!(
+        matches!(error, Error::Damaged { .. } | Error::NewerFormat { .. }),
+        "{error}"
+    );
 }
 
 /// A key of another repository is a wrong key, and not damage.
@@ -106,7 +112,9 @@ fn a_recipient_has_one_slot_and_is_removed_by_its_whole_name() {
         root_fingerprint: [0; 16],
     });
     let add = |role| {
-        let added = bench.open().add_slot(Holder::Recipient(pair.public()), role, String::new(), clock());
+        let added = bench
+            .open()
+            .add_slot(Holder::Recipient(pair.public()), role, String::new(), clock());
         added.unwrap().0
     };
     let first = add(Role::Owner);
@@ -186,8 +194,14 @@ fn a_rotation_may_lose_its_power_at_any_operation_and_is_repeated() {
             ..FaultPlan::default()
         };
         let (store, faulty) = spoiled(bench.store(), plan);
-        let first = bench.open_through(store).and_then(|repository| repository.rotate(clock()));
-        assert!(first.is_ok() || !faulty.has_power(), "operation {at}: {:?}", first.err());
+        let first = bench
+            .open_through(store)
+            .and_then(|repository| repository.rotate(clock()));
+        assert!(
+            first.is_ok() || !faulty.has_power(),
+            "operation {at}: {:?}",
+            first.err()
+        );
         for holder in &holders {
             open(&bench, holder).unwrap();
         }
@@ -234,7 +248,11 @@ fn an_owner_whom_a_rotation_has_not_reached_does_not_rotate_past_it() {
 /// Killed at every operation and repeated with the same key or password: in the end there is a repository, and its holder opens it.
 #[test]
 fn an_init_may_lose_its_power_at_any_operation_and_is_repeated() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     let store = |name: &str| {
         let location = Location::parse(name).unwrap();
         Store::open(&location, &StoreOptions::default(), runtime.handle().clone()).unwrap()

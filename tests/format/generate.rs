@@ -208,13 +208,17 @@ impl Maker {
         };
         store.put(&references_name(snapshot), object.into()).unwrap();
         store.delete(std::slice::from_ref(&name)).unwrap();
-        store.put(&name, new.to_object(id, snapshot, &keys.index).unwrap().into()).unwrap();
+        store
+            .put(&name, new.to_object(id, snapshot, &keys.index).unwrap().into())
+            .unwrap();
     }
 
     /// A snapshot of one file of another, `device`, as if it were the content of a block device: those are not to be had everywhere.
     fn back_up_as_device(&self, of: SessionId, description: &str) {
         let repository = self.open();
-        let found = repository.find_snapshot(&of.to_string(), &SnapshotFilter::default()).unwrap();
+        let found = repository
+            .find_snapshot(&of.to_string(), &SnapshotFilter::default())
+            .unwrap();
         let record = found.record.unwrap();
         let manifests = self.folder.join("manifests");
         let lines = std::fs::read_to_string(manifests.join(format!("{}.jsonl", record.description))).unwrap();
@@ -234,8 +238,18 @@ impl Maker {
         let mut expected = Vec::new();
         for entry in TreeReader::new(&repository, record.root.0) {
             let mut entry = entry.unwrap();
-            let mut line = lines.iter().find(|line| line["path"] == manifest::shown(&entry.path)).unwrap().clone();
-            if let EntryKind::File { content: Content::Chunks(extents), from_device, link: None, .. } = &mut entry.kind {
+            let mut line = lines
+                .iter()
+                .find(|line| line["path"] == manifest::shown(&entry.path))
+                .unwrap()
+                .clone();
+            if let EntryKind::File {
+                content: Content::Chunks(extents),
+                from_device,
+                link: None,
+                ..
+            } = &mut entry.kind
+            {
                 for extent in extents.iter() {
                     if let Extent::Chunk { blob, .. } = extent {
                         assert!(writer.carry(BlobKind::Data, blob).unwrap());
@@ -263,7 +277,11 @@ impl Maker {
             ..record
         };
         writer.commit(snapshot).unwrap();
-        std::fs::write(manifests.join(format!("{description}.jsonl")), manifest::to_text(&expected)).unwrap();
+        std::fs::write(
+            manifests.join(format!("{description}.jsonl")),
+            manifest::to_text(&expected),
+        )
+        .unwrap();
     }
 
     fn forget(&self, snapshot: SessionId, description: &str) {
@@ -306,7 +324,11 @@ fn make_grown(folder: PathBuf) {
     source.fill_all();
     source.settle();
     let volume_key = Secret::new([0x5a; 32]);
-    std::fs::write(maker.folder.join("volume-key"), data_encoding::HEXLOWER.encode(volume_key.expose())).unwrap();
+    std::fs::write(
+        maker.folder.join("volume-key"),
+        data_encoding::HEXLOWER.encode(volume_key.expose()),
+    )
+    .unwrap();
     let first = maker.backup_with(&source, "first", &NoProgress, Some(volume_key));
     let first = first.snapshot.unwrap();
     source.change();

@@ -150,7 +150,10 @@ fn golden_repositories_hold_every_kind_of_object() {
             let open = Open::from_object(repository.id(), session, &repository.keys().index, &object).unwrap();
             if let Some(sealed) = &open.volume {
                 let key = open_for_volume(repository.id(), session, &volume_key, sealed).unwrap();
-                assert_eq!(key.unwrap(), repository.session_key(&view, session, BlobKind::Tree).unwrap());
+                assert_eq!(
+                    key.unwrap(),
+                    repository.session_key(&view, session, BlobKind::Tree).unwrap()
+                );
                 opened += 1;
             }
         }
@@ -172,7 +175,12 @@ fn golden_repositories_hold_every_kind_of_entry_and_content() {
                 let kind = match &entry.kind {
                     EntryKind::Folder => "folder",
                     EntryKind::File { size: 0, .. } => "empty",
-                    EntryKind::File { content, link, from_device, .. } => {
+                    EntryKind::File {
+                        content,
+                        link,
+                        from_device,
+                        ..
+                    } => {
                         if *from_device {
                             kinds.insert("content of a device");
                         }

@@ -149,8 +149,8 @@ impl NewEnd<'_> {
                 let key = Secret::random();
                 let unusable = || Error::Invalid("The maintenance key of the repository is not usable".into());
                 let public = halves.public.ok_or_else(unusable)?;
-                let wrapped = hpke::wrap(public, &maintenance_info(repository, session), key.expose())
-                    .map_err(|_| unusable())?;
+                let wrapped =
+                    hpke::wrap(public, &maintenance_info(repository, session), key.expose()).map_err(|_| unusable())?;
                 section(&[&wrapped, &binding.seal(&key, &header, 2, b)]);
             }
             _ => section(&[]),
@@ -292,11 +292,7 @@ fn index_context(binding: &Binding<'_>, outcome: u8, nonce: &[u8; 16]) -> Vec<u8
 }
 
 fn stored_maintenance(binding: &Binding<'_>, part: &MaintenancePart, halves: &Halves) -> Result<Vec<u8>> {
-    let vouch = halves
-        .pair
-        .as_ref()
-        .filter(|_| !part.moved.is_empty())
-        .map(vouch_key);
+    let vouch = halves.pair.as_ref().filter(|_| !part.moved.is_empty()).map(vouch_key);
     let voucher = match vouch {
         Some(vouch) => Some(*binding.voucher(&vouch, &codec::encode(&part.moved)?).expose()),
         None => None,

@@ -16,8 +16,8 @@ use crate::format::config::{self, Config, Cutting};
 use crate::format::envelope::Access;
 use crate::format::keys::{Keys, Role};
 use crate::format::pack::Table;
-use crate::store::{Created, Store};
 use crate::store::cache::Cache;
+use crate::store::{Created, Store};
 use crate::words::{BlobId, BlobKind, Error, ObjectName, PackName, RepositoryId, Result, SessionId, Timestamp};
 
 /// What opens a key slot.
@@ -101,6 +101,11 @@ pub fn new_first_key() -> HolderKey {
         pair,
         root_fingerprint: root_fingerprint(&repository, &root.public()),
     }
+}
+
+/// The repository that [`new_first_key`] has drawn a key for.
+pub fn repository_of_first_key(key: &HolderKey) -> RepositoryId {
+    identity_of(&key.pair).0
 }
 
 /// Id and root of the repository whose first holder has this key. That holder owns the root anyway, so nothing is lost by deriving it.
@@ -204,119 +209,11 @@ fn remembered_folder<'a>(cache: Option<&'a Path>, store: &Store) -> Option<&'a P
 
 fn remembered_config(cache: Option<&Path>, store: &Store) -> Option<PathBuf> {
     let hash = blake3::hash(store.location().to_string().as_bytes());
-    Some(remembered_folder(cache, store)?.join("configs").join(&hash.to_hex()[..32]))
-}
-
-/// A key for the first holder of a repository that is yet to be made, so that it can be kept safe before there is anything to lose. The
-/// repository's identity follows from it, so that `init` can be repeated with it until it has succeeded, and so that it knows whom it trusts.
-pub fn new_first_key() -> HolderKey {
-    let pair = SecretPair::random();
-    let (repository, root) = identity_of(&pair);
-    HolderKey {
-        pair,
-        root_fingerprint: root_fingerprint(&repository, &root.public()),
-    }
-}
-
-/// Id and root of the repository whose first holder has this key. That holder owns the root anyway, so nothing is lost by deriving it.
-fn identity_of(first: &SecretPair) -> (RepositoryId, SecretPair) {
-    let id = first.secret().derive("ararat v1 first key: repository");
-    let root = first.secret().derive("ararat v1 first key: root");
-    (
-        RepositoryId(std::array::from_fn(|i| id.expose()[i])),
-        SecretPair::from_secret(root),
+    Some(
+        remembered_folder(cache, store)?
+            .join("configs")
+            .join(&hash.to_hex()[..32]),
     )
-}
-
-/// A repository that is there, before anybody has given a key to it.
-pub struct Locked {
-    store: Store,
-    object: Vec<u8>,
-    config: Config,
-    cache_folder: Option<PathBuf>,
-    access: Access,
-    /// The config is a copy that was kept, not what the store has.
-    remembered: bool,
-}
-
-impl Locked {
-    /// Looks whether there is a repository, and of which version.
-    ///
-    /// # Errors
-    /// [`Error::NoRepository`], [`Error::NewerFormat`], [`Error::Damaged`]; what the store says.
-    pub fn find(store: Store, cache_folder: Option<PathBuf>, access: Access) -> Result<Self> {
-        // A config never changes, so a copy of it saves a request; a repository that was made anew at the same place is noticed by its keys.
-        let known = remembered_config(cache_folder.as_deref(), &store).and_then(|path| std::fs::read(path).ok());
-        if let Some(object) = known
-            && let Ok(config) = Config::from_object(&object, access)
-        {
-            return Ok(Self {
-                store,
-                object,
-                config,
-                cache_folder,
-                access,
-                remembered: true,
-            });
-        }
-        Self::fetch(store, cache_folder, access)
-    }
-
-    fn fetch(store: Store, cache_folder: Option<PathBuf>, access: Access) -> Result<Self> {
-        let object = match store.get(config::NAME) {
-            Ok(object) => object.to_vec(),
-            Err(Error::Missing { .. }) => {
-                return Err(Error::NoRepository {
-                    location: store.location().to_string(),
-                });
-            }
-            Err(error) => return Err(error),
-        };
-        let config = Config::from_object(&object, access)?;
-        Ok(Self {
-            store,
-            object,
-            config,
-            cache_folder,
-            access,
-            remembered: false,
-        })
-    }
-
-    /// Opens it.
-    ///
-    /// # Errors
-    /// [`Error::WrongKey`], [`Error::NewerFormat`], [`Error::Damaged`]; what the store says.
-    pub fn unlock(mut self, credential: &Credential) -> Result<Repository> {
-        let mut unlocked = self.try_unlock(credential);
-        if unlocked.is_err() && self.remembered {
-            self = Self::fetch(self.store, self.cache_folder, self.access)?;
-            unlocked = self.try_unlock(credential);
-        }
-        let (slot, keys) = unlocked?;
-        if let Some(path) = remembered_config(self.cache_folder.as_deref(), &self.store).filter(|_| !self.remembered) {
-            // A copy that cannot be kept costs a request next time.
-            let _ = path.parent().map(std::fs::create_dir_all);
-            let _ = std::fs::write(path, &self.object);
-        }
-        Repository::with_keys(self.store, self.config, keys, slot, self.cache_folder)
-    }
-
-    fn try_unlock(&self, credential: &Credential) -> Result<(ObjectName, Keys)> {
-        let memory = remembered_folder(self.cache_folder.as_deref(), &self.store);
-        let memory = memory.map(|folder| folder.join("slots"));
-        slots::unlock(&self.store, &self.config, &self.object, credential, memory.as_deref())
-    }
-}
-
-const TREE_BLOBS_BYTES: u64 = 24 << 20;
-const TABLES: usize = 256;
-
-/// Where a copy of the config is kept; a store on the local disk needs none.
-fn remembered_config(cache: Option<&Path>, store: &Store) -> Option<PathBuf> {
-    let cache = cache.filter(|_| store.location().local_path().is_none())?;
-    let hash = blake3::hash(store.location().to_string().as_bytes());
-    Some(cache.join("configs").join(&hash.to_hex()[..32]))
 }
 
 impl Repository {
@@ -335,7 +232,9 @@ impl Repository {
         };
         let (repository, root) = identity_of(&first.pair);
         if first.root_fingerprint != root_fingerprint(&repository, &root.public()) {
-            return Err(Error::Invalid("The key was not drawn to be a repository's first".into()));
+            return Err(Error::Invalid(
+                "The key was not drawn to be a repository's first".into(),
+            ));
         }
         let config = Config {
             repository,

@@ -257,7 +257,13 @@ pub fn unlock(
 
 /// Where a copy of a slot is kept. It is sealed as in the store, and one that was replaced has another name, size or time.
 fn copy_of(folder: &Path, store: &Store, object: &ObjectInfo) -> PathBuf {
-    let what = format!("{}\n{}\n{}\n{}", store.location(), object.name, object.size, object.modified.0);
+    let what = format!(
+        "{}\n{}\n{}\n{}",
+        store.location(),
+        object.name,
+        object.size,
+        object.modified.0
+    );
     folder.join(&blake3::hash(what.as_bytes()).to_hex()[..32])
 }
 

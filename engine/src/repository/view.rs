@@ -213,7 +213,9 @@ impl Repository {
                 Ok(true) => return Ok(*number),
                 // What is not the session's own, or is gone, proves nothing.
                 Ok(false)
-                | Err(Error::Forged { .. } | Error::Missing { .. } | Error::Damaged { .. } | Error::NewerFormat { .. }) => {}
+                | Err(
+                    Error::Forged { .. } | Error::Missing { .. } | Error::Damaged { .. } | Error::NewerFormat { .. },
+                ) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -491,7 +493,10 @@ fn check_reference(reference: &ObjectReference, object: &[u8]) -> Result<()> {
     if object.last_chunk() == Some(&reference.hash) && object.len() as u64 == reference.bytes {
         Ok(())
     } else {
-        Err(Error::damaged(&reference.name, "it is not the one that the generation means"))
+        Err(Error::damaged(
+            &reference.name,
+            "it is not the one that the generation means",
+        ))
     }
 }
 
