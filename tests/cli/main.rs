@@ -5,6 +5,8 @@
 mod errors;
 /// A home folder for a test, and `ararat` run in it.
 mod home;
+/// Keys: drawn, kept, chosen; and a writer's volume key.
+mod keys;
 /// What each role may do, and what it is refused.
 mod roles;
 /// Real servers, for the ways in which a cloud says no.
