@@ -56,14 +56,14 @@ pub struct RepositoryArgs {
     /// repository in your data folder is used
     #[arg(short, long, env = "ARARAT_REPOSITORY", global = true, value_name = "URL")]
     pub repo: Option<String>,
-    /// The file with your key
-    #[arg(long, env = "ARARAT_KEY_FILE", global = true, value_name = "FILE")]
+    /// The file with your key; without it, or a password by one of the next two, what ARARAT_KEY_FILE names
+    #[arg(long, global = true, value_name = "FILE")]
     pub key_file: Option<std::path::PathBuf>,
-    /// The file with the password, on its first line
-    #[arg(long, env = "ARARAT_PASSWORD_FILE", global = true, value_name = "FILE")]
+    /// The file with the password, on its first line (or ARARAT_PASSWORD_FILE, or the password in ARARAT_PASSWORD)
+    #[arg(long, global = true, value_name = "FILE")]
     pub password_file: Option<std::path::PathBuf>,
-    /// A command that prints the password
-    #[arg(long, env = "ARARAT_PASSWORD_COMMAND", global = true, value_name = "COMMAND")]
+    /// A command that prints the password (or ARARAT_PASSWORD_COMMAND)
+    #[arg(long, global = true, value_name = "COMMAND")]
     pub password_command: Option<String>,
     /// The folder for caches
     #[arg(long, env = "ARARAT_CACHE_DIR", global = true, value_name = "FOLDER")]

@@ -48,7 +48,7 @@ pub fn code_of(error: &Error) -> u8 {
     match error {
         Error::NoRepository { .. } => NO_REPOSITORY,
         Error::WrongKey { .. } => WRONG_KEY,
-        Error::Damaged { .. } | Error::Missing { .. } | Error::MissingBlob { .. } => DAMAGE,
+        Error::Damaged { .. } | Error::Forged { .. } | Error::Missing { .. } | Error::MissingBlob { .. } => DAMAGE,
         Error::Invalid(_) => USAGE,
         Error::Interrupted => INTERRUPTED,
         Error::RepositoryExists { .. }
@@ -80,6 +80,9 @@ fn hint_of(error: &Error) -> Option<String> {
         Error::NewerFormat { .. } => "Use a newer version of Ararat for this repository.",
         Error::Damaged { .. } | Error::Missing { .. } | Error::MissingBlob { .. } => {
             "`ararat repo check` finds what else is hurt, and which snapshots and files it hurts."
+        }
+        Error::Forged { .. } => {
+            "Nothing is deleted on its word. Remove that object from the store, and take key and credential from whoever wrote it (`ararat repo key remove`)."
         }
         Error::NoSnapshot { .. } => "`ararat repo snapshots` lists them.",
         Error::Fenced { .. } => "Run the backup again: what it stored is used again.",

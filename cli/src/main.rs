@@ -6,8 +6,10 @@
 mod args;
 mod commands;
 mod failure;
+mod new_key;
 mod output;
 mod session;
+mod volume_key;
 
 use std::process::ExitCode;
 

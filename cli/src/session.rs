@@ -1,17 +1,17 @@
 //! Which repository, which secret, which machine: what the engine must be told and never looks up by itself.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use engine::crypto::key_text::HolderKey;
 use engine::format::envelope::Access;
 use engine::repository::writer::Machine;
-use engine::repository::{Credential, InitOptions, Repository};
+use engine::repository::{Credential, InitOptions, Locked, Repository};
 use engine::store::{Location, Store, StoreOptions};
 use engine::words::{Error, Timestamp};
 use etcetera::BaseStrategy;
@@ -19,6 +19,7 @@ use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
 
 use crate::args::{Global, RepositoryArgs};
+use crate::new_key::{self, NewKey};
 use crate::output::progress;
 
 /// Everything that a command needs besides its own arguments.
@@ -139,12 +140,12 @@ impl Session {
     /// Opens the repository that was named; makes the embedded default on its first use when `make` is set.
     pub fn open(&self, access: Access, make: bool) -> Result<Repository> {
         let location = self.location()?;
-        let store = self.store_at(&location)?;
         if self.is_default() && make && !default_places()?.key.exists() && self.given_secret()?.is_none() {
-            return self.make_default(store);
+            return self.make_default(&location);
         }
-        let credential = self.credential()?;
-        let repository = Repository::open(store, &credential, self.cache_folder(), access)?;
+        // Whether there is a repository comes before the question whose key it is.
+        let locked = Locked::find(self.store_at(&location)?, self.cache_folder(), access)?;
+        let repository = locked.unlock(&self.credential()?)?;
         Ok(match self.cache_limit() {
             Some(limit) => repository.with_cache_limit(limit),
             None => repository,
@@ -156,7 +157,7 @@ impl Session {
         self.repository.cache_limit.map(|limit| limit.as_u64())
     }
 
-    fn make_default(&self, store: Store) -> Result<Repository> {
+    fn make_default(&self, location: &Location) -> Result<Repository> {
         let places = default_places()?;
         let options = InitOptions {
             now: now(),
@@ -164,58 +165,53 @@ impl Session {
             cache_folder: self.cache_folder(),
             ..InitOptions::default()
         };
-        let (repository, key) = match Repository::init(store, options) {
-            Err(error @ Error::RepositoryExists { .. }) => {
-                let why = format!("Your key {} is not there, but the repository is", places.key.display());
-                return Err(anyhow!(error).context(why));
-            }
-            other => other?,
+        let new_key = NewKey {
+            key: places.key.clone(),
+            sheet: Some(places.sheet.clone()),
         };
-        let key = key.ok_or_else(|| anyhow!("The new repository came without a key"))?;
-        write_secret(&places.key, &key_file(&repository, &key))?;
-        write_secret(&places.sheet, &recovery_sheet(&repository, &key))?;
-        if !self.global.quiet && !self.global.json {
-            anstream::eprintln!("Made a repository for you, since none was named:");
-            anstream::eprintln!("  repository      {}", places.repository.display());
-            anstream::eprintln!("  key             {}", places.key.display());
-            anstream::eprintln!("  recovery sheet  {}", places.sheet.display());
-            anstream::eprintln!(
-                "Print the recovery sheet and keep it elsewhere: without the key nobody can restore.\n"
-            );
-        }
+        let repository = new_key.make(self, location, options).map_err(|error| {
+            let exists = matches!(error.downcast_ref(), Some(Error::RepositoryExists { .. }));
+            let why = || format!("Your key {} is not there, but the repository is", places.key.display());
+            if exists { error.context(why()) } else { error }
+        })?;
+        // However little was asked to be said: this is the one thing that must not be lost.
+        anstream::eprintln!("Made a repository for you, since none was named:");
+        anstream::eprintln!("  repository      {}", places.repository.display());
+        anstream::eprintln!("  key             {}", places.key.display());
+        anstream::eprintln!("  recovery sheet  {}", places.sheet.display());
+        anstream::eprintln!("Print the recovery sheet and keep it elsewhere: without the key nobody can restore.\n");
         Ok(repository)
     }
 
-    /// The secret that was given in so many words: a key file, a password, its file or its command.
+    /// The secret that was given in so many words: a key file, a password, its file or its command. What stands on the command line comes before
+    /// what stands in the environment.
     pub fn given_secret(&self) -> Result<Option<Credential>> {
         if let Some(path) = &self.repository.key_file {
             return read_key(path).map(Some);
         }
-        Ok(self.given_password()?.map(Credential::Passphrase))
+        if let Some(password) = self.password_of_flags()? {
+            return Ok(Some(Credential::Passphrase(password)));
+        }
+        if let Some(path) = variable("ARARAT_KEY_FILE") {
+            return read_key(Path::new(&path)).map(Some);
+        }
+        Ok(password_of_environment()?.map(Credential::Passphrase))
     }
 
-    /// The password that was given by the environment, a file or a command.
+    /// The password that was given by a flag, the environment, a file or a command.
     pub fn given_password(&self) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        if let Some(password) = std::env::var_os("ARARAT_PASSWORD") {
-            return Ok(Some(Zeroizing::new(password.as_bytes().to_vec())));
+        match self.password_of_flags()? {
+            Some(password) => Ok(Some(password)),
+            None => password_of_environment(),
         }
-        if let Some(path) = &self.repository.password_file {
-            return password_of(path).map(Some);
+    }
+
+    fn password_of_flags(&self) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        match (&self.repository.password_file, &self.repository.password_command) {
+            (Some(path), _) => password_of(path).map(Some),
+            (None, Some(command)) => password_of_command(OsStr::new(command)).map(Some),
+            (None, None) => Ok(None),
         }
-        if let Some(command) = &self.repository.password_command {
-            let output = Command::new("sh")
-                .arg("-c")
-                .arg(command)
-                .stderr(std::process::Stdio::inherit())
-                .output();
-            let output = output.context("Could not run the password command")?;
-            let content = Zeroizing::new(output.stdout);
-            if !output.status.success() {
-                bail!("The password command ended with {}", output.status);
-            }
-            return Ok(Some(first_line(&content)));
-        }
-        Ok(None)
     }
 
     /// The key of the embedded default repository, when that is meant and the key is there.
@@ -224,7 +220,10 @@ impl Session {
             return Ok(None);
         }
         let key = default_places()?.key;
-        key.exists().then(|| read_key(&key)).transpose()
+        // One whose repository was made by a run that did not come so far as to name its key.
+        let unnamed = new_key::pending(&key);
+        let found = [key, unnamed].into_iter().find(|key| key.exists());
+        found.map(|key| read_key(&key)).transpose()
     }
 
     fn credential(&self) -> Result<Credential> {
@@ -251,6 +250,37 @@ pub fn ask(prompt: &str) -> Result<Zeroizing<Vec<u8>>> {
             .context("Could not read the password")?
             .into_bytes(),
     ))
+}
+
+/// A variable of the environment that says something.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn password_of_environment() -> Result<Option<Zeroizing<Vec<u8>>>> {
+    if let Some(password) = std::env::var_os("ARARAT_PASSWORD") {
+        return Ok(Some(Zeroizing::new(password.as_bytes().to_vec())));
+    }
+    if let Some(path) = variable("ARARAT_PASSWORD_FILE") {
+        return password_of(Path::new(&path)).map(Some);
+    }
+    variable("ARARAT_PASSWORD_COMMAND")
+        .map(|command| password_of_command(&command))
+        .transpose()
+}
+
+fn password_of_command(command: &OsStr) -> Result<Zeroizing<Vec<u8>>> {
+    let output = Command::new("sh")
+        .arg("-c")
+        .arg(command)
+        .stderr(std::process::Stdio::inherit())
+        .output();
+    let output = output.context("Could not run the password command")?;
+    let content = Zeroizing::new(output.stdout);
+    if !output.status.success() {
+        bail!("The password command ended with {}", output.status);
+    }
+    Ok(first_line(&content))
 }
 
 fn first_line(content: &[u8]) -> Zeroizing<Vec<u8>> {
@@ -297,57 +327,6 @@ pub fn read_key(path: &Path) -> Result<Credential> {
         .with_context(|| format!("Could not read the key {}", path.display()))?;
     let key = HolderKey::from_text(&text).with_context(|| format!("{} holds no usable key", path.display()))?;
     Ok(Credential::Key(key))
-}
-
-/// The content of a key file.
-pub fn key_file(repository: &Repository, key: &HolderKey) -> Zeroizing<String> {
-    Zeroizing::new(format!(
-        "# A key to the Ararat repository {} at {}\n{}\n",
-        repository.id(),
-        repository.store().location(),
-        key.to_text().as_str()
-    ))
-}
-
-/// A page that brings a repository back on the worst day: print it, keep it elsewhere.
-pub fn recovery_sheet(repository: &Repository, key: &HolderKey) -> Zeroizing<String> {
-    let line = key.to_text();
-    let (prefix, rest) = line.split_at("ararat-key-1".len());
-    let groups: Vec<String> = rest
-        .as_bytes()
-        .chunks(4)
-        .map(|group| String::from_utf8_lossy(group).into_owned())
-        .collect();
-    let mut text = Zeroizing::new(format!(
-        "# Ararat recovery sheet\n#\n# Repository  {}\n# Location    {}\n# Made        {}\n#\n# Whoever holds this page can read every backup in the repository. To restore:\n#   save this page as sheet.txt, then\n#   ararat repo -r LOCATION --key-file sheet.txt restore latest --target FOLDER\n\n{prefix}\n",
-        repository.id(),
-        repository.store().location(),
-        crate::output::show::time(repository.config().created),
-    ));
-    for row in groups.chunks(8) {
-        text.push_str("  ");
-        text.push_str(&row.join(" "));
-        text.push('\n');
-    }
-    text
-}
-
-/// Writes a file that only its owner may read; never over another.
-pub fn write_secret(path: &Path, content: &str) -> Result<()> {
-    use std::io::Write;
-    let what = || format!("Could not write {}", path.display());
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(what)?;
-    }
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(what)?;
-    file.write_all(content.as_bytes())
-        .and_then(|()| file.sync_all())
-        .with_context(what)
 }
 
 /// A user's name by number, from /etc/passwd.

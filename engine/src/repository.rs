@@ -14,7 +14,7 @@ pub mod view;
 pub mod writer;
 
 pub use damage::Damage;
-pub use open::{Credential, InitOptions, Repository};
+pub use open::{Credential, InitOptions, Locked, Repository, new_first_key, repository_of_first_key};
 pub use pins::Pin;
 pub use reader::Place;
 pub use snapshots::{SnapshotFilter, StoredSnapshot};

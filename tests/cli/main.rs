@@ -15,6 +15,8 @@ mod home;
 mod kills;
 /// Restoring: over what is there, in parts, onto a stream.
 mod restore;
+/// Keys: drawn, kept, chosen; and a writer's volume key.
+mod keys;
 /// What each role may do, and what it is refused.
 mod roles;
 /// Real servers, for the ways in which a cloud says no.

@@ -30,3 +30,7 @@ mod concurrent;
 mod edges;
 /// A store in which other things happen between two requests.
 mod hooked;
+/// Forged objects of somebody who holds a writer's whole secret.
+mod forged;
+/// Key slots: who can open, and what an interrupted rotation or init leaves.
+mod slots;

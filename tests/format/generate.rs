@@ -7,19 +7,25 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use engine::crypto::Secret;
 use engine::crypto::passphrase::PassphraseCost;
 use engine::format::config::Cutting;
+use engine::format::end::{IndexPart, NewEnd, end_name};
 use engine::format::envelope::Access;
 use engine::format::keys::Role;
 use engine::format::mark::MarkKind;
+use engine::format::open::SessionKind;
+use engine::format::references::{References, references_name};
+use engine::format::snapshot::{RootId, Snapshot};
+use engine::format::tree::{Content, EntryKind, Extent, TreeReader, TreeSink, TreeWriter};
 use engine::repository::slots::Holder;
 use engine::repository::writer::Machine;
-use engine::repository::{Credential, InitOptions, Repository};
+use engine::repository::{Credential, InitOptions, Repository, Scratch, SnapshotFilter, Writer, WriterOptions};
 use engine::source::SourceOptions;
 use engine::store::{Location, Store, StoreOptions};
 use engine::verbs::backup::{BackupOptions, BackupReport, Input, OwnerNames, ParentChoice, backup};
 use engine::verbs::prune::{PruneOptions, prune};
-use engine::words::{NoProgress, Progress, SessionId, Timestamp};
+use engine::words::{BlobId, BlobKind, NoProgress, Progress, Result, SessionId, Timestamp};
 
 use crate::manifest;
 use crate::sources::Source;
@@ -124,6 +130,16 @@ impl Maker {
     }
 
     fn backup(&self, source: &Source, description: &str, progress: &dyn Progress) -> BackupReport {
+        self.backup_with(source, description, progress, None)
+    }
+
+    fn backup_with(
+        &self,
+        source: &Source,
+        description: &str,
+        progress: &dyn Progress,
+        volume_key: Option<Secret>,
+    ) -> BackupReport {
         let expected = manifest::of_folder(source.folder.path());
         let options = BackupOptions {
             clock,
@@ -142,7 +158,7 @@ impl Maker {
             level: Some(19),
             workers: 2,
             uploads: 1,
-            volume_key: None,
+            volume_key,
             source: SourceOptions {
                 here: source.folder.path().to_owned(),
                 ..SourceOptions::default()
@@ -164,6 +180,108 @@ impl Maker {
         let path = self.folder.join("manifests").join(format!("{description}.jsonl"));
         std::fs::write(path, manifest::to_text(&expected[..entries])).unwrap();
         report
+    }
+
+    /// Puts the references of a snapshot into an object of their own, as if they were too long for its `end`.
+    fn put_references_aside(&self, snapshot: SessionId) {
+        let repository = self.open();
+        let (id, keys, store) = (repository.id(), repository.keys(), repository.store());
+        let view = repository.view().unwrap();
+        let end = view.committed(snapshot).unwrap();
+        let maintenance = keys.maintenance.pair.as_ref().unwrap();
+        let mut part = end.maintenance(id, snapshot, maintenance).unwrap();
+        let name = end_name(snapshot);
+        let references = References::decode(&name, &part.references.take().unwrap()).unwrap();
+        let object = references.to_object(id, snapshot, maintenance.public()).unwrap();
+        let new = NewEnd {
+            outcome: end.outcome,
+            nonce: end.nonce,
+            index: &IndexPart {
+                external_references: true,
+                ..end.index.clone()
+            },
+            maintenance: Some((&part, &keys.maintenance)),
+            snapshot: Some((
+                &repository.record(&view, snapshot, end).unwrap(),
+                &repository.session_key(&view, snapshot, BlobKind::Tree).unwrap(),
+            )),
+        };
+        store.put(&references_name(snapshot), object.into()).unwrap();
+        store.delete(std::slice::from_ref(&name)).unwrap();
+        store
+            .put(&name, new.to_object(id, snapshot, &keys.index).unwrap().into())
+            .unwrap();
+    }
+
+    /// A snapshot of one file of another, `device`, as if it were the content of a block device: those are not to be had everywhere.
+    fn back_up_as_device(&self, of: SessionId, description: &str) {
+        let repository = self.open();
+        let found = repository
+            .find_snapshot(&of.to_string(), &SnapshotFilter::default())
+            .unwrap();
+        let record = found.record.unwrap();
+        let manifests = self.folder.join("manifests");
+        let lines = std::fs::read_to_string(manifests.join(format!("{}.jsonl", record.description))).unwrap();
+        let lines = manifest::parse(&lines);
+        let options = WriterOptions {
+            now: clock(),
+            machine: machine(),
+            kind: SessionKind::Backup,
+            source: [0; 16],
+            level: Some(19),
+            uploads: 1,
+            volume_key: None,
+        };
+        let writer = Writer::begin(&repository, options).unwrap();
+        let mut sink = Sink(&writer, Scratch::new());
+        let mut tree = TreeWriter::new([7; 32]);
+        let mut expected = Vec::new();
+        for entry in TreeReader::new(&repository, record.root.0) {
+            let mut entry = entry.unwrap();
+            let mut line = lines
+                .iter()
+                .find(|line| line["path"] == manifest::shown(&entry.path))
+                .unwrap()
+                .clone();
+            if let EntryKind::File {
+                content: Content::Chunks(extents),
+                from_device,
+                link: None,
+                ..
+            } = &mut entry.kind
+            {
+                for extent in extents.iter() {
+                    if let Extent::Chunk { blob, .. } = extent {
+                        assert!(writer.carry(BlobKind::Data, blob).unwrap());
+                    }
+                }
+                *from_device = true;
+                entry.path = b"device".to_vec();
+                line["path"] = "device".into();
+            } else if !entry.path.is_empty() {
+                continue;
+            }
+            tree.push(&entry, &mut sink).unwrap();
+            expected.push(line);
+            if expected.len() == 2 {
+                break;
+            }
+        }
+        assert_eq!(expected.len(), 2);
+        let root = tree.finish(&mut sink).unwrap().id;
+        let snapshot = Snapshot {
+            time: clock(),
+            description: description.into(),
+            root: RootId(root),
+            parent: None,
+            ..record
+        };
+        writer.commit(snapshot).unwrap();
+        std::fs::write(
+            manifests.join(format!("{description}.jsonl")),
+            manifest::to_text(&expected),
+        )
+        .unwrap();
     }
 
     fn forget(&self, snapshot: SessionId, description: &str) {
@@ -191,16 +309,33 @@ impl Maker {
     }
 }
 
+struct Sink<'a>(&'a Writer<'a>, Scratch);
+
+impl TreeSink for Sink<'_> {
+    fn save(&mut self, blob: Vec<u8>) -> Result<BlobId> {
+        self.0.save(BlobKind::Tree, &blob, &mut self.1)
+    }
+}
+
 /// Every kind of entry, tags given later, and an incomplete snapshot; nothing was ever deleted.
 fn make_grown(folder: PathBuf) {
     let maker = Maker::new(folder, true);
     let source = Source::new();
     source.fill_all();
     source.settle();
-    let first = maker.backup(&source, "first", &NoProgress).snapshot.unwrap();
+    let volume_key = Secret::new([0x5a; 32]);
+    std::fs::write(
+        maker.folder.join("volume-key"),
+        data_encoding::HEXLOWER.encode(volume_key.expose()),
+    )
+    .unwrap();
+    let first = maker.backup_with(&source, "first", &NoProgress, Some(volume_key));
+    let first = first.snapshot.unwrap();
     source.change();
     source.settle();
-    maker.backup(&source, "second", &NoProgress);
+    let second = maker.backup(&source, "second", &NoProgress).snapshot.unwrap();
+    maker.put_references_aside(second);
+    maker.back_up_as_device(second, "device");
     // The second marks count; both are younger than the snapshot.
     for tags in [
         vec!["not this".to_owned()],
@@ -232,7 +367,8 @@ fn make_pruned(folder: PathBuf) {
     std::fs::remove_file(source.path("large/second")).unwrap();
     source.change();
     source.settle();
-    maker.backup(&source, "third", &NoProgress);
+    let third = maker.backup(&source, "third", &NoProgress).snapshot.unwrap();
+    maker.put_references_aside(third);
     maker.forget(first, "first");
     maker.forget(second, "second");
     maker.prune();
@@ -243,7 +379,8 @@ fn make_pruned(folder: PathBuf) {
     assert!(maker.open().rotate(clock()).unwrap().sessions > 0);
     source.write("after/the-second-prune", "small");
     source.settle();
-    maker.backup(&source, "fifth", &NoProgress);
+    let fifth = maker.backup(&source, "fifth", &NoProgress).snapshot.unwrap();
+    maker.put_references_aside(fifth);
 }
 
 /// A golden repository: its name, and what makes it.

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use engine::crypto::Secret;
 use engine::crypto::key_text::HolderKey;
-use engine::format::envelope::Access;
+use engine::format::envelope::{Access, Kind};
+use engine::format::open::{Open, open_for_volume, open_name};
 use engine::format::tree::{Content, EntryKind, TreeReader};
 use engine::repository::{Credential, Repository, SnapshotFilter, StoredSnapshot};
 use engine::verbs::restore::{RestoreOptions, restore};
-use engine::words::NoProgress;
+use engine::words::{BlobKind, NoProgress};
 use serde_json::Value;
 
 use crate::generate::{REPOSITORIES, folder, runtime, store};
@@ -127,6 +129,41 @@ fn golden_records_say_what_was_said_of_them() {
     });
 }
 
+/// The fixtures are worth what is in them: every kind of object, and a tree key that was sealed for a volume.
+#[test]
+fn golden_repositories_hold_every_kind_of_object() {
+    let mut kinds = BTreeSet::new();
+    each(|name, folder, repository| {
+        for object in repository.store().list("").unwrap() {
+            let object = repository.store().get(&object.name).unwrap();
+            kinds.insert(object[4]);
+        }
+        let Ok(volume_key) = std::fs::read(folder.join("volume-key")) else {
+            return;
+        };
+        let volume_key = data_encoding::HEXLOWER.decode(&volume_key).unwrap();
+        let volume_key = Secret::new(volume_key.try_into().unwrap());
+        let view = repository.view().unwrap();
+        let mut opened = 0;
+        for (session, _) in view.all_committed() {
+            let object = repository.store().get(&open_name(session)).unwrap();
+            let open = Open::from_object(repository.id(), session, &repository.keys().index, &object).unwrap();
+            if let Some(sealed) = &open.volume {
+                let key = open_for_volume(repository.id(), session, &volume_key, sealed).unwrap();
+                assert_eq!(
+                    key.unwrap(),
+                    repository.session_key(&view, session, BlobKind::Tree).unwrap()
+                );
+                opened += 1;
+            }
+        }
+        assert_eq!(opened, 1, "{name}");
+    });
+    // All but `at-<g>`, which long sessions alone write.
+    let all = (1..=12).filter(|kind| *kind != Kind::At as u8);
+    assert_eq!(kinds, all.collect());
+}
+
 /// The fixtures are worth what is in them.
 #[test]
 fn golden_repositories_hold_every_kind_of_entry_and_content() {
@@ -138,7 +175,15 @@ fn golden_repositories_hold_every_kind_of_entry_and_content() {
                 let kind = match &entry.kind {
                     EntryKind::Folder => "folder",
                     EntryKind::File { size: 0, .. } => "empty",
-                    EntryKind::File { content, link, .. } => {
+                    EntryKind::File {
+                        content,
+                        link,
+                        from_device,
+                        ..
+                    } => {
+                        if *from_device {
+                            kinds.insert("content of a device");
+                        }
                         if link.is_some() {
                             kinds.insert("hard link");
                         }
@@ -167,6 +212,7 @@ fn golden_repositories_hold_every_kind_of_entry_and_content() {
     });
     let all = [
         "folder",
+        "content of a device",
         "empty",
         "hole",
         "slab",

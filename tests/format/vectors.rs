@@ -12,8 +12,11 @@ use engine::crypto::key_text::{HolderKey, recipient_to_text, root_fingerprint};
 use engine::crypto::passphrase::{PassphraseCost, stretch};
 use engine::crypto::{BlobIds, BlobSealer, PublicKey, Secret, SecretPair};
 use engine::format::config::{Config, Cutting};
+use engine::format::end::{End, Outcome};
 use engine::format::envelope::{self, Kind};
+use engine::format::keys::vouch_key;
 use engine::format::object::Binding;
+use engine::format::open::check_at;
 use engine::format::tree::{
     Content, ContentWriter, Entry, EntryKind, Extent, HardLink, Metadata, TreeSink, TreeWriter,
 };
@@ -156,6 +159,19 @@ fn seals(vectors: &mut Vectors) {
     vectors.title("2.1 and 3.1: a config, the whole object");
     vectors.bytes("config", config.to_object().unwrap());
 
+    let maintenance = SecretPair::from_secret(Secret::new(counted(0xc0)));
+    let vouch = vouch_key(&maintenance);
+    let binding = Binding {
+        repository: RepositoryId(REPOSITORY),
+        kind: Kind::Generation,
+        name: "g/0000000000000007",
+    };
+    vectors.title("2.3: what maintenance says of \"abc\" in the object g/0000000000000007");
+    vectors.bytes("maintenance_secret", maintenance.secret().expose());
+    vectors.bytes("vouch", vouch.expose());
+    vectors.bytes("voucher_context", binding.context(9));
+    vectors.bytes("voucher", binding.voucher(&vouch, b"abc").expose());
+
     let index_key = Secret::new(counted(0x40));
     let name = format!("s/{}/at-0000000000000007", HEXLOWER.encode(&SESSION));
     let binding = Binding {
@@ -163,18 +179,53 @@ fn seals(vectors: &mut Vectors) {
         kind: Kind::At,
         name: &name,
     };
+    let (at_key, generation_hash) = (Secret::new(counted(0x90)), [0xd0; 32]);
+    let voucher = binding.voucher(&at_key, &generation_hash);
     let context = binding.context(0);
-    let header = envelope::header(Kind::At, true, aead::OVERHEAD as u64);
+    let header = envelope::header(Kind::At, true, (aead::OVERHEAD + 32) as u64);
     let associated = [header.as_slice(), &context].concat();
     let mut object = header.to_vec();
-    object.extend(sealed(&index_key.subkey(&context), &associated, b""));
-    vectors.title("2.2: a seal of nothing, the whole object at-0000000000000007");
+    object.extend(sealed(&index_key.subkey(&context), &associated, voucher.expose()));
+    let object = envelope::finish(object);
+    let (id, session) = (RepositoryId(REPOSITORY), SessionId(SESSION));
+    assert!(check_at(id, session, (7, &generation_hash), &index_key, &at_key, &object).unwrap());
+    vectors.title("2.2 and 7: the whole object at-0000000000000007, of a generation whose whole object has the hash generation_hash");
     vectors.bytes("index_key", index_key.expose());
     vectors.bytes("session", SESSION);
     vectors.bytes("nonce", NONCE);
     vectors.bytes("context", &context);
     vectors.bytes("subkey", index_key.subkey(&context).expose());
-    vectors.bytes("at", envelope::finish(object));
+    vectors.bytes("at_key", at_key.expose());
+    vectors.bytes("generation_hash", generation_hash);
+    vectors.bytes("at", object);
+
+    // Version 1; open_hash, ended, source; no segments and none inline; no packs; a backup; no references.
+    let a = [
+        [0u8; 4].as_slice(),
+        &[0xe0; 32],
+        &1_700_000_000_123_456_789_i64.to_le_bytes(),
+        &[0xe1; 16],
+        &[0; 4 + 1 + 4 + 4 + 1],
+    ]
+    .concat();
+    let name = format!("s/{}/end", HEXLOWER.encode(&SESSION));
+    let binding = Binding {
+        repository: RepositoryId(REPOSITORY),
+        kind: Kind::End,
+        name: &name,
+    };
+    let clear = [[2].as_slice(), &[0xe2; 16]].concat();
+    let context = [binding.context(1), clear.clone()].concat();
+    let header = envelope::header(Kind::End, true, (17 + 12 + a.len() + aead::OVERHEAD) as u64);
+    let associated = [header.as_slice(), &context].concat();
+    let a = sealed(&index_key.subkey(&context), &associated, &a);
+    let length = (a.len() as u32).to_le_bytes();
+    let object = envelope::finish([header.as_slice(), &clear, &length, &a, &[0; 8]].concat());
+    let end = End::from_object(id, session, &index_key, &object).unwrap();
+    assert_eq!((end.outcome, end.nonce), (Outcome::Abort, [0xe2; 16]));
+    vectors.title("7: an ABORT, the whole object `end`");
+    vectors.bytes("end_context", context);
+    vectors.bytes("end", object);
 
     let session_key = Secret::new(counted(0x60));
     let id = BlobIds::new(&Secret::new(counted(0))).id(BlobKind::Data, b"abc");

@@ -54,6 +54,11 @@ def open_seal(key, header, context, sealed, what):
     return open_aead(keyed(key, context), header + context, sealed, what)
 
 
+def voucher(key, context, content):
+    """What the holder of a key says of a content; the context is that of section 9 (2.3)."""
+    return keyed(key, context + hash_of(content))
+
+
 def open_frames(key, header, context, body, what):
     """Opens long bodies that are sealed in pieces."""
     plaintext, at, number, last = bytearray(), 0, 0, 0
@@ -128,10 +133,10 @@ def argon2id(passphrase, salt, memory_kib, passes, lanes):
 
 
 def key_of_text(text):
-    """The secret and the root fingerprint of a key as text (3.4)."""
-    line = next((line for line in text.splitlines() if not line.startswith("#")), "").strip()
-    need(line.startswith("ararat-key-1"), "this is not a key")
-    letters = "".join(line[len("ararat-key-1") :].replace("-", " ").split()).upper()
+    """The secret and the root fingerprint of a key as text, be it a line, a key file or a recovery sheet (3.4)."""
+    letters = "".join("".join(line.split()) for line in text.splitlines() if not line.lstrip().startswith("#"))
+    need(letters.startswith("ararat-key-1"), "this is not a key")
+    letters = letters[len("ararat-key-1") :].replace("-", "").upper()
     try:
         data = base64.b32decode(letters + "=" * (-len(letters) % 8))
     except ValueError as error:

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from primitives import (
     Choice, Damaged, Fields, argon2id, derive, derive_key_pair, document, hash_of, key_of_text, keyed, need, open_aead,
-    open_frames, open_seal, public_of, unframe, unwrap)
+    open_frames, open_seal, public_of, unframe, unwrap, voucher)
 
 KINDS = {"config": 1, "keys": 2, "open": 3, "at": 4, "end": 5, "g": 6, "c": 7, "p": 8, "x": 9, "r": 10, "k": 11, "f": 12}
 # What is called otherwise is passed over: files that a store keeps for itself, trials.
@@ -26,7 +26,7 @@ KEYS = {"config_hash": 32, "role": "u32", "label": "text", "created": "i64", "id
         "data": [("u32", PAIR)], "tree": [("u32", PAIR)], "maintenance": PAIR, "root": {32}}
 WRAPPED = ("u8", "u32", "bytes")
 OPEN = {"kind": "u32", "started": "i64", "host": "text", "process": "u32", "boot": "text", "program": "text",
-        "keys": [WRAPPED], "volume": {(8, "bytes")}, "source": 16, "pins": [16]}
+        "keys": [WRAPPED], "volume": {(8, "bytes")}, "source": 16, "pins": [16], "at_key": {"bytes"}}
 END_A = {"open_hash": 32, "ended": "i64", "source": 16, "segments": "u32", "segment": {"bytes"}, "packs": "u32", "kind": "u32",
          "external_references": "bool"}
 COUNTS = {name: "u64" for name in (
@@ -68,6 +68,8 @@ class Repository:
         self.id = self.config["repository"]
         self.keys = self._unlock(password, key_text)
         self.index_key = self.keys["index"]
+        secret = self.keys["maintenance"][1]
+        self.vouch = secret and derive("ararat v1 maintenance vouch", secret)
         self._read_generations()
         self._read_sessions()
         self._read_rewrapped()
@@ -101,6 +103,11 @@ class Repository:
 
     def frames(self, object_, kind):
         return open_frames(self.index_key, object_.header, self.context(object_.name, kind), object_.body, object_.name)
+
+    def is_vouched(self, object_, kind, plaintext):
+        """Whether maintenance said it; who cannot tell takes it as it is (2.3)."""
+        context = self.context(object_.name, kind, 9)
+        return not self.vouch or voucher(self.vouch, context, plaintext[:-32]) == plaintext[-32:]
 
     # ---- Keys (3) ----
 
@@ -138,13 +145,19 @@ class Repository:
         """The key of a session for a kind of blob: 0 data, 1 tree."""
         if (sid, kind) not in self._session_keys:
             need(sid in self.opens, f"session {sid.hex()} is not there, and neither are its keys")
-            wrapped = self.opens[sid]["keys"] + self.rewrapped.get(sid, [])
-            found = max((key for key in wrapped if key[0] == kind), key=lambda key: key[1], default=None)
-            need(found, f"session {sid.hex()} has no key for blobs of kind {kind}")
-            secrets = {epoch: secret for epoch, (_, secret) in self.keys["tree" if kind else "data"]}
-            need(secrets.get(found[1]), f"the key of epoch {found[1]} is not there")
+            root = self.config["root_public"]
+            wrapped = [(*key, root) for key in self.rewrapped.get(sid, [])] + [(*key, None) for key in self.opens[sid]["keys"]]
+            secrets = {epoch: secret for epoch, (_, secret) in self.keys["tree" if kind else "data"] if secret}
             info = b"ararat v1 session key" + self.id + sid + bytes([kind])
-            self._session_keys[sid, kind] = unwrap(secrets[found[1]], info, found[2], f"a key of session {sid.hex()}")
+            why = f"session {sid.hex()} has no key for blobs of kind {kind} that this key opens"
+            for found, epoch, bytes_, sender in sorted(wrapped, key=lambda key: key[1], reverse=True):
+                if found == kind and epoch in secrets:
+                    try:
+                        self._session_keys[sid, kind] = unwrap(secrets[epoch], info, bytes_, f"a key of session {sid.hex()}", sender)
+                        break
+                    except Damaged as error:
+                        why = error
+            need((sid, kind) in self._session_keys, why)
         return self._session_keys[sid, kind]
 
     def _read_rewrapped(self):
@@ -161,7 +174,10 @@ class Repository:
         before = None
         for number, name in enumerate(self.list("g"), 1):
             object_ = self.object(name, "g")
-            generation = document(GENERATION, self.frames(object_, "g"), name)
+            plaintext = self.frames(object_, "g")
+            if not self.is_vouched(object_, "g", plaintext):
+                break
+            generation = document(GENERATION, plaintext[:-32], name)
             need(generation["number"] == number == int(name[2:], 16), f"{name} is not number {number}")
             need(generation["predecessor"] == (hash_of(before.data) if before else bytes(32)), f"{name} has another predecessor")
             self.generation, before = generation, object_
@@ -170,7 +186,7 @@ class Repository:
         self.opens, self.ends, self.catalogued = {}, {}, set()
         for part in self.generation["catalogue"]:
             object_ = self.object(part["name"], "c")
-            need(object_.data[-32:] == part["hash"], f"{part['name']} is not the one that the generation means")
+            need((len(object_.data), object_.data[-32:]) == (part["bytes"], part["hash"]), f"{part['name']} is not the one that the generation means")
             for session in document(CATALOGUE, self.frames(object_, "c"), part["name"])["sessions"]:
                 sid = session["sid"]
                 self.catalogued.add(sid)
@@ -191,12 +207,14 @@ class Repository:
         self.opens[sid] = document(OPEN, self.opened(object_, "open"), object_.name)
 
     def end_sections(self, end):
-        """The outcome of a session and its sections A, B and C, as they are stored."""
+        """The outcome of a session, its section A opened, and its sections B and C as they are stored."""
         fields = Fields(end.body)
         outcome, _ = fields.number("u8"), fields.take(16)
-        sections = [fields.take(fields.number("u32")) for _ in range(3)]
+        a, b, c = (fields.take(fields.number("u32")) for _ in range(3))
         need(fields.ended(), f"something follows the sections of {end.name}")
-        return outcome, sections
+        context = self.context(end.name, "end", 1) + bytes(end.body[:17])
+        a = document(END_A, open_seal(self.index_key, end.header, context, a, end.name), f"section A of {end.name}")
+        return outcome, a, b, c
 
     def snapshots(self):
         """What was committed and not forgotten: by session id, the snapshot record with the newest tags."""
@@ -204,14 +222,18 @@ class Repository:
         for name in self.list("f"):
             sid = bytes.fromhex(name[2:].split(".")[0])
             need(self.keys["mark"], "the key opens no marks")
-            mark = document(MARK, self.opened(self.object(name, "f"), "f", self.keys["mark"]), name)
+            object_ = self.object(name, "f")
+            plaintext = self.opened(object_, "f", self.keys["mark"])
+            if not self.is_vouched(object_, "f", plaintext):
+                continue
+            mark = document(MARK, plaintext[:-32], name)
             if mark["mark"][0] == 0:
                 forgotten.add(sid)
             elif sid not in tags or tags[sid][0] < mark["time"]:
                 tags[sid] = (mark["time"], mark["mark"][1]["tags"])
         found = {}
         for sid, end in self.ends.items():
-            outcome, (_, _, record) = self.end_sections(end)
+            outcome, _, _, record = self.end_sections(end)
             if outcome != COMMIT or sid not in self.opens or self.opens[sid]["kind"] != BACKUP or sid in forgotten:
                 continue
             snapshot = document(SNAPSHOT, self.opened(end, "end", self.session_key(sid, 1), 3, record), f"the record in {end.name}")
@@ -226,7 +248,7 @@ class Repository:
         segments = []
         for level in self.generation["levels"]:
             object_ = self.object(level["name"], "x")
-            need(object_.data[-32:] == level["hash"], f"{level['name']} is not the one that the generation means")
+            need((len(object_.data), object_.data[-32:]) == (level["bytes"], level["hash"]), f"{level['name']} is not the one that the generation means")
             segments.append((level["name"], self.frames(object_, "x")))
         for name in self.list("x"):
             owner = name.split("/")[1]
@@ -234,9 +256,9 @@ class Repository:
                 segments.append((name, self.frames(self.object(name, "x"), "x")))
         for sid, end in self.ends.items():
             if sid not in self.catalogued:
-                a = document(END_A, self.opened(end, "end", section=1, sealed=self.end_sections(end)[1][0]), f"section A of {end.name}")
-                if a["segment"] is not None:
-                    segments.append((end.name, a["segment"]))
+                segment = self.end_sections(end)[1]["segment"]
+                if segment is not None:
+                    segments.append((end.name, segment))
         for name, segment in segments:
             self._add_segment(name, segment)
 

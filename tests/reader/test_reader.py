@@ -51,6 +51,54 @@ class GoldenRepositories(unittest.TestCase):
                         looked_at += 1
         self.assertGreaterEqual(looked_at, 18)
 
+    def test_a_volume_key_opens_the_tree_key_of_its_source(self):
+        opened = 0
+        for _, folder, password, _ in golden():
+            if not os.path.exists(os.path.join(folder, "volume-key")):
+                continue
+            with open(os.path.join(folder, "volume-key"), encoding="ascii") as file:
+                volume_key = bytes.fromhex(file.read())
+            repository = Repository(os.path.join(folder, "repository"), password)
+            for sid, begun in repository.opens.items():
+                if begun["volume"]:
+                    id_, sealed = begun["volume"]
+                    self.assertEqual(id_, primitives.keyed(volume_key, b"id")[:8])
+                    name = f"s/{sid.hex()}/open"
+                    key = primitives.open_seal(volume_key, b"", repository.context(name, "open", 2), sealed, name)
+                    self.assertEqual(key, repository.session_key(sid, 1))
+                    opened += 1
+        self.assertEqual(opened, 1)
+
+    def test_a_turned_outcome_is_noticed(self):
+        _, folder, password, _ = next(golden())
+        repository = Repository(os.path.join(folder, "repository"), password)
+        end = next(iter(repository.ends.values()))
+        changed = bytearray(end.data[:-32])
+        changed[32] = 2
+        changed = bytes(changed) + primitives.hash_of(bytes(changed))
+        with self.assertRaises(Damaged):
+            repository.end_sections(repository.object(end.name, "end", changed))
+
+    def test_what_maintenance_has_not_said_is_passed_over_by_owners(self):
+        for name, folder, password, key in golden():
+            owner = Repository(os.path.join(folder, "repository"), password)
+            reader = Repository(os.path.join(folder, "repository"), key_text=key)
+            self.assertTrue(owner.vouch and not reader.vouch)
+            self.assertEqual(owner.snapshots(), reader.snapshots())
+            owner.vouch = bytes(32)
+            owner._read_generations()
+            self.assertEqual(owner.generation["number"], 0, name)
+
+    def test_a_recovery_sheet_is_read_as_a_key(self):
+        for _, folder, _, key in golden():
+            line = key.splitlines()[-1]
+            prefix, rest = line[: len("ararat-key-1")], line[len("ararat-key-1") :]
+            groups = [rest[at : at + 4] for at in range(0, len(rest), 4)]
+            rows = "".join(f"  {' '.join(groups[at : at + 8])}\n" for at in range(0, len(groups), 8))
+            sheet = f"# Ararat recovery sheet\n#\n  # Location\n\n{prefix}\n{rows}"
+            self.assertEqual(primitives.key_of_text(sheet), primitives.key_of_text(key))
+            Repository(os.path.join(folder, "repository"), key_text=sheet)
+
     def test_tags_are_those_given_last(self):
         for name, folder, password, _ in golden():
             for snapshot in Repository(os.path.join(folder, "repository"), password).snapshots().values():

@@ -10,8 +10,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import primitives
 import tree
-from primitives import Fields, derive, hash_of, keyed
-from repository import CONFIG, Object
+from primitives import Fields, derive, hash_of, keyed, voucher
+from repository import CONFIG, END_A, Object
 
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "engine", "FORMAT.md")
 
@@ -82,8 +82,30 @@ class Vectors(unittest.TestCase):
         self.check("subkey", keyed(v["index_key"], v["context"]))
         at = Object(name, v["at"], "at")
         self.assertEqual(at.body[:12], v["nonce"])
-        self.assertEqual(primitives.open_seal(v["index_key"], at.header, v["context"], at.body, name), b"")
+        said = primitives.open_seal(v["index_key"], at.header, v["context"], at.body, name)
+        context = v["context"][:24] + b"\x09" + name.encode()
+        self.assertEqual(said, voucher(v["at_key"], context, v["generation_hash"]))
         self.check("at", v["at"][:-32] + hash_of(v["at"][:-32]))
+
+    def test_vouchers(self):
+        v = self.bytes
+        self.check("vouch", derive("ararat v1 maintenance vouch", v["maintenance_secret"]))
+        self.check("voucher_context", b"ararat1" + v["repository"] + bytes([6, 9]) + b"g/0000000000000007")
+        self.check("voucher", voucher(v["vouch"], v["voucher_context"], b"abc"))
+
+    def test_an_end_answers_for_its_outcome_and_nonce(self):
+        v = self.bytes
+        name = f"s/{v['session'].hex()}/end"
+        self.check("end_context", b"ararat1" + v["repository"] + bytes([5, 1]) + name.encode() + b"\x02" + b"\xe2" * 16)
+        end = Object(name, v["end"], "end")
+        self.assertEqual(end.body[:17], v["end_context"][-17:])
+        length = struct.unpack_from("<I", end.body, 17)[0]
+        a = primitives.open_seal(v["index_key"], end.header, v["end_context"], end.body[21 : 21 + length], name)
+        a = primitives.document(END_A, a, name)
+        self.assertEqual((a["open_hash"], a["ended"], a["source"]), (b"\xe0" * 32, 1_700_000_000_123_456_789, b"\xe1" * 16))
+        with self.assertRaises(primitives.Damaged):
+            committed = v["end_context"][:-17] + b"\x01" + v["end_context"][-16:]
+            primitives.open_seal(v["index_key"], end.header, committed, end.body[21 : 21 + length], name)
 
     def test_blob(self):
         v = self.bytes

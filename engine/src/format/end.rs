@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::{self, Fields};
 use super::envelope::{self, Access, Kind};
-use super::object::Binding;
+use super::keys::{Halves, vouch_key};
+use super::object::{self, Binding};
 use super::open::SessionKind;
 use super::references::Moved;
 use super::snapshot::{Snapshot, Summary};
-use crate::crypto::{PublicKey, Secret, SecretPair, aead, hpke};
+use crate::crypto::{Secret, SecretPair, aead, hpke};
 use crate::words::{Error, RepositoryId, Result, SessionId, Timestamp};
 
 /// Segments and references up to this length are part of `end` itself.
@@ -56,7 +57,7 @@ pub struct MaintenancePart {
     pub summary: Summary,
     /// The references, when they are small.
     pub references: Option<Vec<u8>>,
-    /// Where a repack moved blobs.
+    /// Where a repack moved blobs. Only who has the maintenance secret can say so: without a right voucher there is nothing here.
     pub moved: Vec<Moved>,
 }
 
@@ -67,7 +68,12 @@ enum StoredIndexPart {
 
 #[derive(Serialize, Deserialize)]
 enum StoredMaintenancePart {
-    V1(MaintenancePart),
+    V1 {
+        summary: Summary,
+        references: Option<Vec<u8>>,
+        moved: Vec<Moved>,
+        voucher: Option<[u8; 32]>,
+    },
 }
 
 /// An `end` whose section A has been opened; B and C wait for their keys.
@@ -92,8 +98,8 @@ pub struct NewEnd<'a> {
     pub nonce: [u8; 16],
     /// Section A.
     pub index: &'a IndexPart,
-    /// Section B and the key it is wrapped for; a COMMIT has it.
-    pub maintenance: Option<(&'a MaintenancePart, PublicKey)>,
+    /// Section B and the key it is wrapped for, whose secret half vouches for what was moved; a COMMIT has it.
+    pub maintenance: Option<(&'a MaintenancePart, &'a Halves)>,
     /// Section C and the session's tree key; the COMMIT of a backup has it.
     pub snapshot: Option<(&'a Snapshot, &'a Secret)>,
 }
@@ -122,7 +128,7 @@ impl NewEnd<'_> {
         let a = codec::encode(&StoredIndexPart::V1(self.index.clone()))?;
         let b = self
             .maintenance
-            .map(|(part, _)| codec::encode(&StoredMaintenancePart::V1(part.clone())))
+            .map(|(part, halves)| stored_maintenance(&binding, part, halves))
             .transpose()?;
         let c = self.snapshot.map(|(snapshot, _)| snapshot.encode()).transpose()?;
         let sealed = |part: &Option<Vec<u8>>, more: usize| part.as_ref().map_or(0, |p| p.len() + aead::OVERHEAD + more);
@@ -136,12 +142,15 @@ impl NewEnd<'_> {
             object.extend_from_slice(&(bytes.iter().map(|b| b.len()).sum::<usize>() as u32).to_le_bytes());
             bytes.iter().for_each(|bytes| object.extend_from_slice(bytes));
         };
-        section(&[&binding.seal(index, &header, 1, &a)]);
+        let context = index_context(&binding, self.outcome as u8, &self.nonce);
+        section(&[&object::seal(index, &header, &context, &a)]);
         match (&b, self.maintenance) {
-            (Some(b), Some((_, public))) => {
+            (Some(b), Some((_, halves))) => {
                 let key = Secret::random();
-                let wrapped = hpke::wrap(public, &maintenance_info(repository, session), key.expose())
-                    .map_err(|_| Error::Invalid("The maintenance key of the repository is not usable".into()))?;
+                let unusable = || Error::Invalid("The maintenance key of the repository is not usable".into());
+                let public = halves.public.ok_or_else(unusable)?;
+                let wrapped =
+                    hpke::wrap(public, &maintenance_info(repository, session), key.expose()).map_err(|_| unusable())?;
                 section(&[&wrapped, &binding.seal(&key, &header, 2, b)]);
             }
             _ => section(&[]),
@@ -169,13 +178,14 @@ impl End {
         let envelope = envelope::parse(&name, Kind::End, Access::Read, object)?;
         let parsed = split(envelope.body).ok_or_else(|| Error::damaged(&name, "its sections do not add up"))?;
         let (outcome, nonce, [a, b, c]) = parsed;
+        let context = index_context(&binding, outcome, &nonce);
         let outcome = match outcome {
             1 => Outcome::Commit,
             2 => Outcome::Abort,
             3 => Outcome::Fenced,
             other => return Err(Error::damaged(&name, format!("it has the unknown outcome {other}"))),
         };
-        let a = binding.open(index, envelope.header, 1, a)?;
+        let a = binding.open_in(index, envelope.header, &context, a)?;
         let StoredIndexPart::V1(index) = codec::decode(&name, &a)?;
         Ok(Self {
             outcome,
@@ -215,7 +225,7 @@ impl End {
         self.outcome == Outcome::Commit && !self.snapshot.is_empty()
     }
 
-    /// Opens section B.
+    /// Opens section B. What a repack moved counts only with the voucher of maintenance: a writer could send references astray with it.
     ///
     /// # Errors
     /// [`Error::Damaged`], also when there is none.
@@ -232,14 +242,29 @@ impl End {
             .unwrap(&maintenance_info(repository, session), wrapped)
             .map_err(|_| damaged())?;
         let key = Secret::new(key.try_into().map_err(|_| damaged())?);
-        let part = Binding {
+        let binding = Binding {
             repository,
             kind: Kind::End,
             name: &name,
+        };
+        let part = binding.open(&key, &self.header, 2, sealed)?;
+        let StoredMaintenancePart::V1 {
+            summary,
+            references,
+            mut moved,
+            voucher,
+        } = codec::decode(&name, &part)?;
+        if !moved.is_empty() {
+            let right = binding.voucher(&vouch_key(pair), &codec::encode(&moved)?);
+            if voucher.map(Secret::new) != Some(right) {
+                moved.clear();
+            }
         }
-        .open(&key, &self.header, 2, sealed)?;
-        let StoredMaintenancePart::V1(part) = codec::decode(&name, &part)?;
-        Ok(part)
+        Ok(MaintenancePart {
+            summary,
+            references,
+            moved,
+        })
     }
 
     /// Opens section C with the session's tree key.
@@ -256,6 +281,28 @@ impl End {
         .open(tree_key, &self.header, 3, &self.snapshot)?;
         Snapshot::decode(&name, &record)
     }
+}
+
+/// Section A answers for outcome and nonce, which stand beside it in the clear.
+fn index_context(binding: &Binding<'_>, outcome: u8, nonce: &[u8; 16]) -> Vec<u8> {
+    let mut context = binding.context(1);
+    context.push(outcome);
+    context.extend_from_slice(nonce);
+    context
+}
+
+fn stored_maintenance(binding: &Binding<'_>, part: &MaintenancePart, halves: &Halves) -> Result<Vec<u8>> {
+    let vouch = halves.pair.as_ref().filter(|_| !part.moved.is_empty()).map(vouch_key);
+    let voucher = match vouch {
+        Some(vouch) => Some(*binding.voucher(&vouch, &codec::encode(&part.moved)?).expose()),
+        None => None,
+    };
+    codec::encode(&StoredMaintenancePart::V1 {
+        summary: part.summary.clone(),
+        references: part.references.clone(),
+        moved: part.moved.clone(),
+        voucher,
+    })
 }
 
 type Sections<'a> = (u8, [u8; 16], [&'a [u8]; 3]);
@@ -300,11 +347,15 @@ mod tests {
             description: "mine".into(),
             ..Snapshot::default()
         };
+        let public = Halves {
+            public: Some(maintenance.public()),
+            pair: None,
+        };
         let new = NewEnd {
             outcome: Outcome::Commit,
             nonce: [8; 16],
             index: &index,
-            maintenance: Some((&part, maintenance.public())),
+            maintenance: Some((&part, &public)),
             snapshot: Some((&snapshot, &tree_key)),
         };
         let object = new.to_object(repository, session, &index_key).unwrap();
@@ -317,5 +368,48 @@ mod tests {
         assert!(end.snapshot(repository, session, &index_key).is_err());
         assert!(End::from_object(repository, session, &tree_key, &object).is_err());
         assert!(End::from_object(repository, SessionId([9; 16]), &index_key, &object).is_err());
+
+        // Whoever keeps the object can turn neither its outcome nor its nonce, and its hash does not help.
+        for place in envelope::HEADER..envelope::HEADER + 17 {
+            let mut changed = object[..object.len() - envelope::HASH].to_vec();
+            changed[place] ^= 3;
+            let changed = envelope::finish(changed);
+            assert!(End::from_object(repository, session, &index_key, &changed).is_err());
+        }
+    }
+
+    #[test]
+    fn what_was_moved_counts_with_the_voucher_of_maintenance_alone() {
+        let (repository, session, index_key) = (RepositoryId([1; 16]), SessionId([2; 16]), Secret::random());
+        let (maintenance, other) = (SecretPair::random(), SecretPair::random());
+        let part = MaintenancePart {
+            summary: Summary::default(),
+            references: None,
+            moved: vec![Moved {
+                session: SessionId([3; 16]),
+                number: 4,
+                to: vec![(5, 6, 7)],
+            }],
+        };
+        let index = End::unread().index;
+        let said_by = |pair: Option<&SecretPair>| {
+            let halves = Halves {
+                public: Some(maintenance.public()),
+                pair: pair.cloned(),
+            };
+            let new = NewEnd {
+                outcome: Outcome::Commit,
+                nonce: [8; 16],
+                index: &index,
+                maintenance: Some((&part, &halves)),
+                snapshot: None,
+            };
+            let object = new.to_object(repository, session, &index_key).unwrap();
+            let end = End::from_object(repository, session, &index_key, &object).unwrap();
+            end.maintenance(repository, session, &maintenance).unwrap().moved
+        };
+        assert_eq!(said_by(Some(&maintenance)), part.moved);
+        assert_eq!(said_by(Some(&other)), []);
+        assert_eq!(said_by(None), []);
     }
 }

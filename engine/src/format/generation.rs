@@ -81,21 +81,28 @@ impl Generation {
     ///
     /// # Errors
     /// [`crate::words::Error::Invalid`] when it is absurdly long.
-    pub fn to_object(&self, repository: RepositoryId, index: &Secret) -> Result<Vec<u8>> {
+    pub fn to_object(&self, repository: RepositoryId, index: &Secret, vouch: &Secret) -> Result<Vec<u8>> {
         let name = generation_name(self.number);
         let binding = Binding {
             repository,
             kind: Kind::Generation,
             name: &name,
         };
-        Ok(binding.framed_object(index, b"", &codec::encode(&Stored::V1(self.clone()))?))
+        let document = codec::encode(&Stored::V1(self.clone()))?;
+        Ok(binding.framed_object(index, b"", &binding.vouched(vouch, document)))
     }
 
-    /// Reads the object `g/<number>`.
+    /// Reads the object `g/<number>`. Who has the key of vouchers learns whether maintenance wrote it.
     ///
     /// # Errors
-    /// [`crate::words::Error::Damaged`], [`crate::words::Error::NewerFormat`].
-    pub fn from_object(repository: RepositoryId, number: u64, index: &Secret, object: &[u8]) -> Result<Self> {
+    /// [`crate::words::Error::Forged`], [`crate::words::Error::Damaged`], [`crate::words::Error::NewerFormat`].
+    pub fn from_object(
+        repository: RepositoryId,
+        number: u64,
+        index: &Secret,
+        vouch: Option<&Secret>,
+        object: &[u8],
+    ) -> Result<Self> {
         let name = generation_name(number);
         let binding = Binding {
             repository,
@@ -103,7 +110,7 @@ impl Generation {
             name: &name,
         };
         let plaintext = binding.open_framed(Access::Read, object, 0, |_| Ok(index.clone()))?;
-        let Stored::V1(generation) = codec::decode(&name, &plaintext)?;
+        let Stored::V1(generation) = codec::decode(&name, binding.check_vouched(vouch, &plaintext)?)?;
         if generation.number != number {
             return Err(crate::words::Error::damaged(
                 name,

@@ -83,6 +83,8 @@ pub struct SlotNote {
     pub label: String,
     /// When the slot was first made.
     pub created: Timestamp,
+    /// The highest epoch whose keys are in it; 0 for roles that have none.
+    pub epoch: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -217,11 +219,20 @@ impl Keys {
         }
     }
 
-    /// Adds a fresh epoch of data and tree keys (a rotation).
-    pub fn add_epoch(&mut self) {
+    /// Vouches for what maintenance alone may say (FORMAT.md, 2.3); who has no maintenance secret can neither vouch nor check.
+    pub fn vouch(&self) -> Option<Secret> {
+        self.maintenance.pair.as_ref().map(vouch_key)
+    }
+
+    /// The highest epoch whose keys are here; 0 for roles that have none.
+    pub fn epoch(&self) -> u32 {
+        self.data.last().map_or(0, |(number, _)| *number)
+    }
+
+    /// Adds a fresh epoch of data and tree keys (a rotation); its number is higher than every one that is there.
+    pub fn add_epoch(&mut self, number: u32) {
         for epochs in [&mut self.data, &mut self.tree] {
-            let next = epochs.last().map_or(1, |(number, _)| number.saturating_add(1));
-            epochs.push((next, Halves::of(&SecretPair::random())));
+            epochs.push((number, Halves::of(&SecretPair::random())));
         }
     }
 
@@ -329,6 +340,11 @@ impl Keys {
             root: root.map(|root| SecretPair::from_secret(Secret::new(root))),
         })
     }
+}
+
+/// The key of vouchers, of the maintenance pair.
+pub fn vouch_key(maintenance: &SecretPair) -> Secret {
+    maintenance.secret().derive("ararat v1 maintenance vouch")
 }
 
 #[derive(Serialize, Deserialize)]

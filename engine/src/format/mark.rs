@@ -52,26 +52,34 @@ impl Mark {
     ///
     /// # Errors
     /// [`crate::words::Error::Invalid`] when it is absurdly long.
-    pub fn to_object(&self, repository: RepositoryId, name: &str, mark: &Secret) -> Result<Vec<u8>> {
+    pub fn to_object(&self, repository: RepositoryId, name: &str, mark: &Secret, vouch: &Secret) -> Result<Vec<u8>> {
         let binding = Binding {
             repository,
             kind: Kind::Mark,
             name,
         };
-        Ok(binding.sealed_object(mark, &codec::encode(&Stored::V1(self.clone()))?))
+        let document = codec::encode(&Stored::V1(self.clone()))?;
+        Ok(binding.sealed_object(mark, &binding.vouched(vouch, document)))
     }
 
-    /// Reads the object called `name`.
+    /// Reads the object called `name`. Who has the key of vouchers learns whether maintenance wrote it.
     ///
     /// # Errors
-    /// [`crate::words::Error::Damaged`], [`crate::words::Error::NewerFormat`].
-    pub fn from_object(repository: RepositoryId, name: &str, mark: &Secret, object: &[u8]) -> Result<Self> {
+    /// [`crate::words::Error::Forged`], [`crate::words::Error::Damaged`], [`crate::words::Error::NewerFormat`].
+    pub fn from_object(
+        repository: RepositoryId,
+        name: &str,
+        mark: &Secret,
+        vouch: Option<&Secret>,
+        object: &[u8],
+    ) -> Result<Self> {
         let binding = Binding {
             repository,
             kind: Kind::Mark,
             name,
         };
-        let Stored::V1(mark) = codec::decode(name, &binding.open_object(mark, Access::Read, object)?)?;
+        let vouched = binding.open_object(mark, Access::Read, object)?;
+        let Stored::V1(mark) = codec::decode(name, binding.check_vouched(vouch, &vouched)?)?;
         Ok(mark)
     }
 }

@@ -7,6 +7,8 @@ use crate::words::{Error, RepositoryId, Result};
 
 /// Bytes of plaintext in a full frame.
 pub const FRAME: usize = 1 << 20;
+/// The section that stands for vouchers.
+const VOUCHER: u8 = 9;
 
 /// What a seal is bound to.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,36 @@ impl Binding<'_> {
         context
     }
 
+    /// What the holder of `key` says of `content` in this object: its keyed hash, bound to the object's name.
+    pub fn voucher(&self, key: &Secret, content: &[u8]) -> Secret {
+        let mut message = self.context(VOUCHER);
+        message.extend_from_slice(blake3::hash(content).as_bytes());
+        key.subkey(&message)
+    }
+
+    /// `content` and its voucher.
+    pub fn vouched(&self, key: &Secret, mut content: Vec<u8>) -> Vec<u8> {
+        let voucher = self.voucher(key, &content);
+        content.extend_from_slice(voucher.expose());
+        content
+    }
+
+    /// The content without its voucher, which is checked by those who have the key.
+    ///
+    /// # Errors
+    /// [`Error::Forged`] when the voucher is wrong; [`Error::Damaged`] when there is none.
+    pub fn check_vouched<'a>(&self, key: Option<&Secret>, vouched: &'a [u8]) -> Result<&'a [u8]> {
+        let Some((content, voucher)) = vouched.split_last_chunk::<32>() else {
+            return Err(Error::damaged(self.name, "it is too short for a voucher"));
+        };
+        match key {
+            Some(key) if self.voucher(key, content) != Secret::new(*voucher) => Err(Error::Forged {
+                name: self.name.to_owned(),
+            }),
+            _ => Ok(content),
+        }
+    }
+
     /// Seals one section under the object's header.
     pub fn seal(&self, key: &Secret, header: &[u8], section: u8, plaintext: &[u8]) -> Vec<u8> {
         seal(key, header, &self.context(section), plaintext)
@@ -42,7 +74,15 @@ impl Binding<'_> {
     /// [`Error::Damaged`] when it was not sealed for this place with this key.
     pub fn open(&self, key: &Secret, header: &[u8], section: u8, sealed: &[u8]) -> Result<Vec<u8>> {
         let context = self.context(section);
-        aead::open(&key.subkey(&context), &associated(header, &context), sealed)
+        self.open_in(key, header, &context, sealed)
+    }
+
+    /// Opens a seal with a context that says more than [`Binding::context`].
+    ///
+    /// # Errors
+    /// As [`Binding::open`].
+    pub fn open_in(&self, key: &Secret, header: &[u8], context: &[u8], sealed: &[u8]) -> Result<Vec<u8>> {
+        aead::open(&key.subkey(context), &associated(header, context), sealed)
             .map_err(|_| Error::damaged(self.name, "a seal in it does not open with the repository's key"))
     }
 
@@ -122,7 +162,8 @@ impl Binding<'_> {
     }
 }
 
-fn seal(key: &Secret, header: &[u8], context: &[u8], plaintext: &[u8]) -> Vec<u8> {
+/// Seals under a header and a context that may say more than [`Binding::context`].
+pub fn seal(key: &Secret, header: &[u8], context: &[u8], plaintext: &[u8]) -> Vec<u8> {
     aead::seal(&key.subkey(context), &associated(header, context), plaintext)
 }
 

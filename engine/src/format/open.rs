@@ -43,6 +43,8 @@ pub struct Open {
     pub source: [u8; 16],
     /// Snapshots that it holds.
     pub pins: Vec<SessionId>,
+    /// The key of the session's markers, wrapped for maintenance; read sessions make none.
+    pub at_key: Option<Vec<u8>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -91,15 +93,72 @@ impl Open {
     }
 }
 
-/// The object `at-<g>`: nothing but its seal.
-pub fn at_object(repository: RepositoryId, session: SessionId, generation: u64, index: &Secret) -> Vec<u8> {
+/// The object `at-<g>`: the session, by the key that it alone and maintenance know, says which generation it has seen.
+///
+/// It names the generation's bytes, so that having seen a forged generation is not having seen the one that maintenance publishes under that number.
+pub fn at_object(
+    repository: RepositoryId,
+    session: SessionId,
+    (generation, hash): (u64, &[u8; 32]),
+    index: &Secret,
+    at_key: &Secret,
+) -> Vec<u8> {
     let name = at_name(session, generation);
-    Binding {
+    let binding = Binding {
         repository,
         kind: Kind::At,
         name: &name,
+    };
+    binding.sealed_object(index, binding.voucher(at_key, hash).expose())
+}
+
+/// Whether the object `at-<g>` is the session's own, and of the generation whose object has this hash.
+///
+/// # Errors
+/// [`Error::Damaged`], [`Error::NewerFormat`].
+pub fn check_at(
+    repository: RepositoryId,
+    session: SessionId,
+    (generation, hash): (u64, &[u8; 32]),
+    index: &Secret,
+    at_key: &Secret,
+    object: &[u8],
+) -> Result<bool> {
+    let name = at_name(session, generation);
+    let binding = Binding {
+        repository,
+        kind: Kind::At,
+        name: &name,
+    };
+    let said = binding.open_object(index, Access::Maintain, object)?;
+    let said = <[u8; 32]>::try_from(said).ok().map(Secret::new);
+    Ok(said.is_some_and(|said| said == binding.voucher(at_key, hash)))
+}
+
+fn at_info(repository: RepositoryId, session: SessionId) -> Vec<u8> {
+    [b"ararat v1 at key".as_slice(), &repository.0, &session.0].concat()
+}
+
+/// Wraps the key of a session's markers for maintenance.
+///
+/// # Errors
+/// [`Error::Invalid`] when the public key is not one.
+pub fn wrap_at_key(
+    repository: RepositoryId,
+    session: SessionId,
+    maintenance: hpke::PublicKey,
+    key: &Secret,
+) -> Result<Vec<u8>> {
+    hpke::wrap(maintenance, &at_info(repository, session), key.expose())
+        .map_err(|_| Error::Invalid("The maintenance key of the repository is not usable".into()))
+}
+
+impl Open {
+    /// The key of the session's markers; nothing when there is none that unwraps: then none of its markers counts.
+    pub fn at_key(&self, repository: RepositoryId, session: SessionId, maintenance: &SecretPair) -> Option<Secret> {
+        let opened = maintenance.unwrap(&at_info(repository, session), self.at_key.as_ref()?);
+        opened.ok()?.try_into().ok().map(Secret::new)
     }
-    .sealed_object(index, b"")
 }
 
 fn wrap_info(repository: RepositoryId, session: SessionId, kind: u8) -> Vec<u8> {
@@ -121,6 +180,37 @@ pub fn wrap_key(
     let wrapped = hpke::wrap(public, &wrap_info(repository, session, kind), key.expose())
         .map_err(|_| Error::Invalid("A public key of the repository is not usable".into()))?;
     Ok(WrappedKey { kind, epoch, wrapped })
+}
+
+/// Wraps a session key anew for a later epoch, so that it shows that an owner did.
+///
+/// # Errors
+/// [`Error::Invalid`] when the public key is not one.
+pub fn rewrap_key(
+    repository: RepositoryId,
+    session: SessionId,
+    kind: BlobKind,
+    (epoch, public): (u32, hpke::PublicKey),
+    key: &Secret,
+    root: &SecretPair,
+) -> Result<WrappedKey> {
+    let kind = kind as u8;
+    let wrapped = root
+        .wrap_from(public, &wrap_info(repository, session, kind), key.expose())
+        .map_err(|_| Error::Invalid("A public key of the repository is not usable".into()))?;
+    Ok(WrappedKey { kind, epoch, wrapped })
+}
+
+/// Unwraps a session key that an owner wrapped anew; nothing when it was somebody else.
+pub fn unwrap_rewrapped(
+    repository: RepositoryId,
+    session: SessionId,
+    wrapped: &WrappedKey,
+    pair: &SecretPair,
+    root: hpke::PublicKey,
+) -> Option<Secret> {
+    let opened = pair.unwrap_from(root, &wrap_info(repository, session, wrapped.kind), &wrapped.wrapped);
+    opened.ok()?.try_into().ok().map(Secret::new)
 }
 
 /// Unwraps a session key.

@@ -34,6 +34,7 @@ impl Repository {
             volume: None,
             source: [0; 16],
             pins: snapshots,
+            at_key: None,
         };
         let object = open.to_object(self.id(), session, &self.keys.index)?;
         let open_hash = *blake3::hash(&object).as_bytes();

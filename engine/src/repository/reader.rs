@@ -10,11 +10,11 @@ use super::damage::is_damage;
 use super::open::Repository;
 use super::view::View;
 use crate::compress::Decompressor;
-use crate::crypto::{BlobSealer, Secret};
+use crate::crypto::{BlobSealer, Secret, SecretPair};
 use crate::format::envelope::{self, Access, Kind};
 use crate::format::generation::Rewrap;
 use crate::format::keys::{Halves, WrappedKey};
-use crate::format::open::{open_for_volume, unwrap_key};
+use crate::format::open::{open_for_volume, unwrap_key, unwrap_rewrapped};
 use crate::format::pack::{self, Table};
 use crate::format::tree::TreeSource;
 pub use crate::index::Place;
@@ -251,7 +251,11 @@ impl Repository {
         }
         // A rotation may have wrapped it anew for the epochs that this key knows.
         for rewrapped in self.rewrapped(session)? {
-            if let Some(key) = self.unwrap_session_key(session, kind, &[rewrapped], epochs)? {
+            let pair = pair_of(epochs, rewrapped.epoch).filter(|_| rewrapped.kind == kind as u8);
+            // One that no owner made says nothing.
+            if let Some(key) =
+                pair.and_then(|pair| unwrap_rewrapped(self.id(), session, &rewrapped, pair, self.config.root_public))
+            {
                 return Ok(key);
             }
         }
@@ -266,11 +270,7 @@ impl Repository {
         epochs: &[(u32, Halves)],
     ) -> Result<Option<Secret>> {
         for key in wrapped.iter().filter(|key| key.kind == kind as u8) {
-            let pair = epochs
-                .iter()
-                .find(|(number, _)| *number == key.epoch)
-                .and_then(|(_, halves)| halves.pair.as_ref());
-            if let Some(pair) = pair {
+            if let Some(pair) = pair_of(epochs, key.epoch) {
                 return unwrap_key(self.id(), session, key, pair).map(Some);
             }
         }
@@ -292,6 +292,11 @@ impl Repository {
         }
         Ok(keys)
     }
+}
+
+fn pair_of(epochs: &[(u32, Halves)], epoch: u32) -> Option<&SecretPair> {
+    let found = epochs.iter().find(|(number, _)| *number == epoch);
+    found.and_then(|(_, halves)| halves.pair.as_ref())
 }
 
 impl TreeSource for Repository {

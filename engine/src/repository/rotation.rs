@@ -10,8 +10,8 @@ use super::slots;
 use crate::crypto::SecretPair;
 use crate::format::generation::{Rewrap, rewrap_name};
 use crate::format::keys::{Keys, Role, Slot, SlotNote, Unlock};
-use crate::format::open::wrap_key;
-use crate::words::{BlobKind, Error, Result, Timestamp};
+use crate::format::open::rewrap_key;
+use crate::words::{BlobKind, Error, ObjectName, Result, Timestamp};
 
 /// What a rotation did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,15 +29,16 @@ const AT_ONCE: usize = 4096;
 
 impl Repository {
     /// Adds an epoch, wraps every session key for it, and writes every slot anew with the keys of its role. Remove the slots of those who
-    /// should lose their rights first.
+    /// should lose their rights first. One that was interrupted is repeated by calling this again.
     ///
     /// # Errors
     /// [`Error::RoleTooSmall`] for all but owners; what the store says.
     pub fn rotate(&self, now: Timestamp) -> Result<Rotated> {
         let root = self.keys.root.as_ref().ok_or_else(|| self.role_too_small("an owner"))?;
         let mut keys: Keys = self.keys.for_role(Role::Owner, self.keys.label.clone(), now);
-        keys.add_epoch();
-        let epoch = keys.data.last().map_or(0, |(number, _)| *number);
+        let slots = self.slots_to_renew(root)?;
+        let epoch = self.next_epoch(&slots)?;
+        keys.add_epoch(epoch);
         let view = self.refresh()?;
         let newest = |kind: BlobKind| {
             let epochs = if kind == BlobKind::Data { &keys.data } else { &keys.tree };
@@ -58,7 +59,7 @@ impl Repository {
                     Err(Error::RoleTooSmall { .. } | Error::Missing { .. }) => continue,
                     Err(error) => return Err(error),
                 };
-                wrapped.push((session, wrap_key(self.id(), session, kind, public, &key)?));
+                wrapped.push((session, rewrap_key(self.id(), session, kind, public, &key, root)?));
                 any = true;
             }
             counted += u64::from(any);
@@ -68,7 +69,7 @@ impl Repository {
             let object = Rewrap { keys: some.to_vec() }.to_object(self.id(), &name, &self.keys.index)?;
             self.store.put(&name, object.into())?;
         }
-        let slots = self.renew_slots(root, &keys)?;
+        let slots = self.renew_slots(root, &keys, slots)?;
         Ok(Rotated {
             epoch,
             sessions: counted,
@@ -76,27 +77,88 @@ impl Repository {
         })
     }
 
+    /// The epoch after every one that there is. One that was begun and not finished is never used again: its pairs may be lost.
+    fn next_epoch(&self, slots: &[Renewed]) -> Result<u32> {
+        let own = self.keys.epoch();
+        // Its keys may be in use, and we do not have them: what was sealed for them would be lost.
+        if let Some(ahead) = slots.iter().find(|slot| slot.note.epoch > own) {
+            return Err(Error::Invalid(format!(
+                "A rotation was interrupted that this key knows nothing of; rotate with the key of {} (`{}`), which does",
+                ahead.name, ahead.note.label
+            )));
+        }
+        let listed = self.store.list("k/")?;
+        let epochs = listed
+            .iter()
+            .filter_map(|object| u32::from_str_radix(object.name.strip_prefix("k/")?.split('/').next()?, 16).ok());
+        let highest = epochs.max().unwrap_or(0).max(own);
+        highest
+            .checked_add(1)
+            .ok_or_else(|| Error::damaged("k/ffffffff", "no epoch is left after it; no rotation has written it"))
+    }
+
+    /// Every slot that an owner made: the newest of each holder first to be written anew. One that cannot be read is left as it is.
+    fn slots_to_renew(&self, root: &SecretPair) -> Result<Vec<Renewed>> {
+        let mut slots = Vec::new();
+        for listed in self.store.list("keys/")? {
+            let object = match self.store.get(&listed.name) {
+                Ok(object) => object,
+                Err(Error::Missing { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let read = Slot::from_object(&listed.name, &object)
+                .and_then(|slot| Ok((SlotNote::open(root, &listed.name, &slot.note)?, slot)));
+            match read {
+                Ok((note, slot)) => slots.push(Renewed {
+                    name: listed.name,
+                    slot,
+                    note,
+                }),
+                Err(Error::Damaged { .. } | Error::NewerFormat { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(slots)
+    }
+
     /// Writes every slot anew with the new keys of its role, and deletes the old ones. Nobody's passphrase is needed.
-    fn renew_slots(&self, root: &SecretPair, keys: &Keys) -> Result<u64> {
-        let listed = self.slots()?;
-        let mut renewed = Vec::new();
-        for info in &listed {
-            let object = self.store.get(&info.name)?;
-            let old = Slot::from_object(&info.name, &object)?;
-            let note = SlotNote::open(root, &info.name, &old.note)?;
-            let keys = keys.for_role(note.role, note.label, note.created);
-            let (name, slot) = match &old.unlock {
+    ///
+    /// Our own comes first, then other owners': whoever is interrupted holds every key that anybody can have begun to use, and can rotate again.
+    fn renew_slots(&self, root: &SecretPair, keys: &Keys, mut old: Vec<Renewed>) -> Result<u64> {
+        old.sort_by_key(|old| {
+            let newest = (slots::version_of(&old.name), old.note.epoch);
+            (
+                old.name != self.slot,
+                old.note.role != Role::Owner,
+                std::cmp::Reverse(newest),
+            )
+        });
+        let mut done = BTreeSet::new();
+        for Renewed { slot, note, .. } in &old {
+            // What an interrupted rotation left of the same holder goes with the rest.
+            if !done.insert(slot.public) {
+                continue;
+            }
+            let keys = keys.for_role(note.role, note.label.clone(), note.created);
+            let (name, slot) = match &slot.unlock {
                 Unlock::Recipient => {
-                    let version = self.next_version(old.public)?;
-                    slots::recipient_slot(&self.config, root, &keys, old.public, version)?
+                    let (_, next) = slots::versions(&self.store, slot.public)?;
+                    slots::recipient_slot(&self.config, root, &keys, slot.public, next)?
                 }
-                Unlock::Passphrase { .. } => slots::renewed_passphrase_slot(&self.config, root, &keys, &old)?,
+                Unlock::Passphrase { .. } => slots::renewed_passphrase_slot(&self.config, root, &keys, slot)?,
             };
             self.store.put(&name, slot.to_object()?.into())?;
-            renewed.push(info.name.clone());
         }
         // All new ones are durable before an old one goes: whoever is interrupted can still open the repository.
-        self.store.delete(&renewed)?;
-        Ok(renewed.len() as u64)
+        let gone: Vec<_> = old.into_iter().map(|old| old.name).collect();
+        self.store.delete(&gone)?;
+        Ok(done.len() as u64)
     }
+}
+
+/// A slot before it is written anew.
+struct Renewed {
+    name: ObjectName,
+    slot: Slot,
+    note: SlotNote,
 }

@@ -1,5 +1,8 @@
 //! Key slots: who may do what (FORMAT.md, 3).
 
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
 use zeroize::Zeroizing;
 
 use super::open::{Credential, Repository};
@@ -9,6 +12,7 @@ use crate::crypto::{PublicKey, Secret, SecretPair};
 use crate::format::config::Config;
 use crate::format::keys::{Keys, Role, Slot, SlotNote, Unlock};
 use crate::store::Store;
+use crate::store::backend::ObjectInfo;
 use crate::words::id::random_bytes;
 use crate::words::{Error, ObjectName, Result, Timestamp};
 
@@ -92,6 +96,7 @@ fn sealed(
         role: keys.role,
         label: keys.label.clone(),
         created: keys.created,
+        epoch: keys.epoch(),
     };
     Ok((sealed, note.seal(root, name)?))
 }
@@ -172,69 +177,167 @@ pub fn recipient_slot(
     ))
 }
 
-/// Finds the slot that the credential opens, and opens it.
+/// Finds the slot that the credential opens, and opens it. A slot that cannot be read, or that holds what it should not, is passed over: anybody
+/// who can create objects can put one there, and so can an `init` that died.
 ///
 /// # Errors
-/// [`Error::WrongKey`]; [`Error::Damaged`] when a slot answers to the credential but does not hold what it should.
-pub fn unlock(store: &Store, config: &Config, credential: &Credential) -> Result<(ObjectName, Keys)> {
+/// [`Error::WrongKey`]; what was wrong with a slot that was passed over, when no other opens.
+pub fn unlock(
+    store: &Store,
+    config: &Config,
+    config_object: &[u8],
+    credential: &Credential,
+    memory: Option<&Path>,
+) -> Result<(ObjectName, Keys)> {
+    let mut listed = store.list(PREFIX)?;
+    // Of a recipient's slots the highest version counts.
+    listed.sort_unstable_by(|a, b| b.name.cmp(&a.name));
+    let slots = listed.len();
     if let Credential::Key(key) = credential {
-        check_root(config, key)?;
-        // The usual case costs one request: a recipient's slot has a name that follows from its key.
-        let name = recipient_name(key.pair.public(), 0);
-        match store.get(&name) {
-            Ok(object) => return open_slot(config, &name, &Slot::from_object(&name, &object)?, &key.pair),
-            Err(Error::Missing { .. }) => {}
-            Err(error) => return Err(error),
+        let own = recipient_name(key.pair.public(), 0);
+        listed.retain(|object| holder_of(&object.name) == own);
+        if !is_of_root(config, key) && !listed.is_empty() {
+            let why = "the key was made for another owner: the repository's identity was replaced";
+            return Err(Error::damaged(crate::format::config::NAME, why));
         }
     }
-    let names: Vec<ObjectName> = store.list(PREFIX)?.into_iter().map(|object| object.name).collect();
-    let objects = store.get_many(names.iter().map(|name| (name.clone(), None)).collect());
-    let mut tried = 0;
-    // Newest version last by name; the highest counts.
-    for (name, object) in names.iter().zip(objects).rev() {
-        let object = match object {
-            Ok(object) => object,
+    let opening = Opening {
+        config,
+        config_hash: *blake3::hash(config_object).as_bytes(),
+    };
+    let mut passed_over = None;
+    let mut found: Option<(ObjectName, Keys)> = None;
+    let mut stretched = HashMap::new();
+    // The usual case costs one request: a key has one slot, and a copy of it was kept when it was last opened.
+    let memory = memory.filter(|_| matches!(credential, Credential::Key(_)));
+    let copies: Vec<_> = listed
+        .iter()
+        .map(|object| memory.map(|folder| copy_of(folder, store, object)))
+        .collect();
+    if let (Some(first), Some(Some(path))) = (listed.first(), copies.first())
+        && let Ok(object) = std::fs::read(path)
+        && let Ok(Some(keys)) = opening.open(&first.name, &object, credential, &mut stretched)
+    {
+        return Ok((first.name.clone(), keys));
+    }
+    let objects = store.get_many(listed.iter().map(|object| (object.name.clone(), None)).collect());
+    for ((listed, copy), object) in listed.into_iter().zip(copies).zip(objects) {
+        let name = listed.name;
+        let opened = match &object {
+            Ok(object) => opening.open(&name, object, credential, &mut stretched),
             Err(Error::Missing { .. }) => continue,
-            Err(error) => return Err(error),
+            Err(_) => Ok(None),
         };
-        let slot = Slot::from_object(name, &object)?;
-        tried += 1;
-        match (&slot.unlock, credential) {
-            (Unlock::Recipient, Credential::Key(key)) if key.pair.public() == slot.public => {
-                return open_slot(config, name, &slot, &key.pair);
+        match (opened, object) {
+            (_, Err(error)) => return Err(error),
+            (Ok(None), _) => {}
+            (Ok(Some(keys)), Ok(object)) if matches!(credential, Credential::Key(_)) => {
+                if let Some(path) = copy {
+                    // A copy that cannot be kept costs a request next time.
+                    let _ = path.parent().map(std::fs::create_dir_all);
+                    let _ = std::fs::write(path, &object);
+                }
+                return Ok((name, keys));
             }
-            (Unlock::Passphrase { salt, cost }, Credential::Passphrase(passphrase)) => {
-                let material = passphrase::stretch(passphrase, salt, *cost)?;
-                let pair = SecretPair::derive(&material);
-                if pair.public() == slot.public {
-                    if slot.binding != binding(material.expose(), config) {
-                        return Err(Error::damaged(name, "it belongs to another repository or owner"));
-                    }
-                    return open_slot(config, name, &slot, &pair);
+            // A rotation that is under way leaves two slots of one passphrase, and their names do not say which is newer.
+            (Ok(Some(keys)), _) => {
+                if found.as_ref().is_none_or(|(_, known)| keys.epoch() > known.epoch()) {
+                    found = Some((name, keys));
                 }
             }
-            (Unlock::Recipient, _) | (Unlock::Passphrase { .. }, Credential::Key(_)) => {}
+            (Err(error), _) => passed_over = passed_over.or(Some(error)),
         }
     }
-    Err(Error::WrongKey {
+    let wrong = Error::WrongKey {
         location: store.location().to_string(),
-        slots: tried,
-    })
+        slots,
+    };
+    found.ok_or_else(|| passed_over.unwrap_or(wrong))
 }
 
-fn check_root(config: &Config, key: &HolderKey) -> Result<()> {
-    let expected = root_fingerprint(&config.repository, &config.root_public);
-    if key.root_fingerprint != [0; 16] && key.root_fingerprint != expected {
-        let why = "the key was made for another repository, or the repository's identity was replaced";
-        return Err(Error::damaged(crate::format::config::NAME, why));
+/// Where a copy of a slot is kept. It is sealed as in the store, and one that was replaced has another name, size or time.
+fn copy_of(folder: &Path, store: &Store, object: &ObjectInfo) -> PathBuf {
+    let what = format!(
+        "{}\n{}\n{}\n{}",
+        store.location(),
+        object.name,
+        object.size,
+        object.modified.0
+    );
+    folder.join(&blake3::hash(what.as_bytes()).to_hex()[..32])
+}
+
+/// What slots are opened for.
+struct Opening<'a> {
+    config: &'a Config,
+    config_hash: [u8; 32],
+}
+
+impl Opening<'_> {
+    /// The keys in a slot; nothing when it does not answer to the credential. Passphrases are stretched once for each salt.
+    fn open(
+        &self,
+        name: &str,
+        object: &[u8],
+        credential: &Credential,
+        stretched: &mut HashMap<[u8; 16], (PassphraseCost, Secret)>,
+    ) -> Result<Option<Keys>> {
+        let slot = Slot::from_object(name, object)?;
+        let pair = match (&slot.unlock, credential) {
+            (Unlock::Recipient, Credential::Key(key)) => key.pair.clone(),
+            (Unlock::Passphrase { salt, cost }, Credential::Passphrase(passphrase)) => {
+                let material = match stretched.get(salt).filter(|(known, _)| known == cost) {
+                    Some((_, material)) => material.clone(),
+                    None => passphrase::stretch(passphrase, salt, *cost)?,
+                };
+                let pair = SecretPair::derive(&material);
+                if pair.public() == slot.public && slot.binding != binding(material.expose(), self.config) {
+                    return Err(Error::damaged(name, "it belongs to another repository or owner"));
+                }
+                stretched.insert(*salt, (*cost, material));
+                pair
+            }
+            (Unlock::Recipient, _) | (Unlock::Passphrase { .. }, Credential::Key(_)) => return Ok(None),
+        };
+        if pair.public() != slot.public {
+            return Ok(None);
+        }
+        let opened = pair.unwrap_from(self.config.root_public, &info(self.config, name)?, &slot.sealed);
+        let opened = opened.map_err(|_| Error::damaged(name, "it was not made by an owner of this repository"))?;
+        let keys = Keys::decode(name, &Zeroizing::new(opened))?;
+        if keys.config_hash != self.config_hash {
+            return Err(Error::damaged(
+                name,
+                "it was made for another `config` than the one that is there",
+            ));
+        }
+        Ok(Some(keys))
     }
-    Ok(())
 }
 
-fn open_slot(config: &Config, name: &str, slot: &Slot, pair: &SecretPair) -> Result<(ObjectName, Keys)> {
-    let opened = pair.unwrap_from(config.root_public, &info(config, name)?, &slot.sealed);
-    let opened = opened.map_err(|_| Error::damaged(name, "it was not made by an owner of this repository"))?;
-    Ok((name.to_owned(), Keys::decode(name, &Zeroizing::new(opened))?))
+fn is_of_root(config: &Config, key: &HolderKey) -> bool {
+    let expected = root_fingerprint(&config.repository, &config.root_public);
+    key.root_fingerprint == [0; 16] || key.root_fingerprint == expected
+}
+
+/// A slot's name without the counter of its version: all versions of a recipient's slot share it.
+fn holder_of(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
+}
+
+/// The names of every version of a recipient's slot that is there, and the version that comes next.
+pub(super) fn versions(store: &Store, public: PublicKey) -> Result<(Vec<ObjectName>, u32)> {
+    let first = recipient_name(public, 0);
+    let mut names: Vec<ObjectName> = store.list(PREFIX)?.into_iter().map(|object| object.name).collect();
+    names.retain(|name| holder_of(name) == first);
+    let highest = names.iter().map(|name| version_of(name)).max();
+    Ok((names, highest.map_or(0, |highest| highest.saturating_add(1))))
+}
+
+/// Which version of its slot a name stands for.
+pub(super) fn version_of(name: &str) -> u32 {
+    let counter = name.split_once('.').map_or("0", |(_, counter)| counter);
+    u32::from_str_radix(counter, 16).unwrap_or(0)
 }
 
 impl Repository {
@@ -261,6 +364,7 @@ impl Repository {
                     role: self.keys.role,
                     label: self.keys.label.clone(),
                     created: self.keys.created,
+                    epoch: self.keys.epoch(),
                 }),
             };
             let (unlock, public, stored) = (slot.unlock, slot.public, listed.modified);
@@ -276,7 +380,7 @@ impl Repository {
         Ok(slots)
     }
 
-    /// Adds a slot. Gives its name, and the key when one was drawn.
+    /// Adds a slot; that of a recipient replaces the one it has. Gives its name, and the key when one was drawn.
     ///
     /// # Errors
     /// [`Error::RoleTooSmall`] for all but owners; what the store says.
@@ -289,14 +393,21 @@ impl Repository {
     ) -> Result<(ObjectName, Option<HolderKey>)> {
         let root = self.root()?;
         let keys = self.keys.for_role(role, label, now);
+        let mut replaced = Vec::new();
         let (slot, key) = match holder {
             Holder::Passphrase(passphrase, cost) => {
                 (passphrase_slot(&self.config, root, &keys, &passphrase, cost)?, None)
             }
-            Holder::Recipient(public) => (
-                recipient_slot(&self.config, root, &keys, public, self.next_version(public)?)?,
-                None,
-            ),
+            Holder::Recipient(public) => {
+                let (known, next) = versions(&self.store, public)?;
+                if known.contains(&self.slot) {
+                    return Err(Error::Invalid(
+                        "The slot in use cannot be replaced; open the repository with another key".into(),
+                    ));
+                }
+                replaced = known;
+                (recipient_slot(&self.config, root, &keys, public, next)?, None)
+            }
             Holder::NewKey => {
                 let key = new_holder_key(&self.config);
                 (
@@ -306,20 +417,9 @@ impl Repository {
             }
         };
         self.store.put(&slot.0, slot.1.to_object()?.into())?;
+        // The new one is durable before what it replaces goes.
+        self.store.delete(&replaced)?;
         Ok((slot.0, key))
-    }
-
-    pub(super) fn next_version(&self, public: PublicKey) -> Result<u32> {
-        let first = recipient_name(public, 0);
-        let listed = self.store.list(PREFIX)?;
-        let versions = listed
-            .iter()
-            .filter(|object| object.name.starts_with(&first))
-            .map(|object| {
-                let suffix = object.name.get(first.len() + 1..).unwrap_or("0");
-                u32::from_str_radix(suffix, 16).unwrap_or(0)
-            });
-        Ok(versions.max().map_or(0, |highest| highest + 1))
     }
 
     /// Removes a slot by its name or the beginning of it. Its holder can open the repository no longer; what it learned before it keeps.
@@ -329,31 +429,43 @@ impl Repository {
     pub fn remove_slot(&self, wanted: &str) -> Result<ObjectName> {
         self.root()?;
         let wanted = format!("{PREFIX}{}", wanted.strip_prefix(PREFIX).unwrap_or(wanted));
-        let listed = self.store.list(PREFIX)?;
-        let found: Vec<_> = listed
-            .into_iter()
-            .filter(|object| object.name.starts_with(&wanted))
-            .collect();
-        let [slot] = found.as_slice() else {
-            return Err(Error::Invalid(format!(
-                "{} key slots begin with `{wanted}`; one is needed",
-                found.len()
-            )));
+        let mut found: Vec<ObjectName> = self.store.list(PREFIX)?.into_iter().map(|object| object.name).collect();
+        found.retain(|name| name.starts_with(&wanted));
+        let holders: BTreeSet<String> = found.iter().map(|name| holder_of(name).to_owned()).collect();
+        let holder = match holders.len() {
+            1 => holders.into_iter().next().unwrap_or_default(),
+            // A whole name means itself, whatever else begins with it.
+            _ if holders.contains(&wanted) => wanted,
+            count => {
+                return Err(Error::Invalid(format!(
+                    "{count} key slots begin with `{wanted}`; one is needed"
+                )));
+            }
         };
-        if slot.name == self.slot {
+        // A holder goes with every version of its slot: an older one that is left would open the repository again.
+        let listed = self.store.list(PREFIX)?.into_iter().map(|object| object.name);
+        let versions: Vec<ObjectName> = listed.filter(|name| holder_of(name) == holder).collect();
+        if versions.contains(&self.slot) {
             return Err(Error::Invalid(
                 "The slot in use cannot be removed; open the repository with another key".into(),
             ));
         }
-        self.store.delete(std::slice::from_ref(&slot.name))?;
-        Ok(slot.name.clone())
+        self.store.delete(&versions)?;
+        Ok(versions.into_iter().max().unwrap_or(holder))
     }
 
-    /// Puts a passphrase in the place of the slot in use. Gives the new slot's name.
+    /// Puts a passphrase in the place of the one in use. Gives the new slot's name.
     ///
     /// # Errors
-    /// [`Error::RoleTooSmall`] for all but owners; what the store says.
+    /// [`Error::Invalid`] when a key is in use, whose slot would be lost; [`Error::RoleTooSmall`] for all but owners; what the store says.
     pub fn change_passphrase(&self, passphrase: Zeroizing<Vec<u8>>, cost: PassphraseCost) -> Result<ObjectName> {
+        self.root()?;
+        let slot = Slot::from_object(&self.slot, &self.store.get(&self.slot)?)?;
+        if slot.unlock == Unlock::Recipient {
+            return Err(Error::Invalid(
+                "The repository was opened with a key, which has no password to change; `ararat repo key add` adds a password beside it".into(),
+            ));
+        }
         let (role, label, created) = (self.keys.role, self.keys.label.clone(), self.keys.created);
         let (name, _) = self.add_slot(Holder::Passphrase(passphrase, cost), role, label, created)?;
         // The new one is durable before the old one goes.

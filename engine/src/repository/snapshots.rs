@@ -99,15 +99,18 @@ impl Repository {
             .mark
             .as_ref()
             .ok_or_else(|| self.role_too_small("a reader, a maintainer or an owner"))?;
+        let vouch = self.keys.vouch();
         let mut marks = Marks::default();
         for object in self.store.list("f/")? {
             let Some(session) = marked_session(&object.name) else {
                 continue;
             };
             let read = self.fetch_object(&object.name);
-            let mark = match read.and_then(|bytes| Mark::from_object(self.id(), &object.name, key, &bytes)) {
+            let mark = read.and_then(|bytes| Mark::from_object(self.id(), &object.name, key, vouch.as_ref(), &bytes));
+            let mark = match mark {
                 Ok(mark) => mark,
-                Err(Error::Missing { .. }) => continue,
+                // Not said by anybody who may: nothing is forgotten on its word.
+                Err(Error::Missing { .. } | Error::Forged { .. }) => continue,
                 Err(error @ Error::Damaged { .. }) => {
                     marks.damaged.push(Damage::new(object.name, &error));
                     continue;
@@ -263,14 +266,9 @@ impl Repository {
     /// # Errors
     /// [`Error::RoleTooSmall`] for writers and readers; what the store says.
     pub fn mark(&self, session: SessionId, what: MarkKind, now: Timestamp) -> Result<()> {
-        if self.keys.maintenance.pair.is_none() {
+        let (Some(key), Some(vouch)) = (&self.keys.mark, self.keys.vouch()) else {
             return Err(self.role_too_small("a maintainer or an owner"));
-        }
-        let key = self
-            .keys
-            .mark
-            .as_ref()
-            .ok_or_else(|| self.role_too_small("a maintainer or an owner"))?;
+        };
         let time = match &what {
             MarkKind::Forget { .. } => now,
             MarkKind::Tags { .. } => self
@@ -278,7 +276,7 @@ impl Repository {
                 .map_or(now, |newest| now.max(Timestamp(newest.0.saturating_add(1)))),
         };
         let name = mark_name(session, u64::from_le_bytes(random_bytes()));
-        let object = Mark { time, what }.to_object(self.id(), &name, key)?;
+        let object = Mark { time, what }.to_object(self.id(), &name, key, &vouch)?;
         self.store.put(&name, object.into())
     }
 
@@ -291,7 +289,11 @@ impl Repository {
                 Err(Error::Missing { .. }) => continue,
                 Err(error) => return Err(error),
             };
-            let mark = Mark::from_object(self.id(), &object.name, key, &bytes)?;
+            let mark = match Mark::from_object(self.id(), &object.name, key, self.keys.vouch().as_ref(), &bytes) {
+                Ok(mark) => mark,
+                Err(Error::Forged { .. }) => continue,
+                Err(error) => return Err(error),
+            };
             if matches!(mark.what, MarkKind::Tags { .. }) {
                 newest = newest.max(Some(mark.time));
             }

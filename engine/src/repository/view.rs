@@ -5,7 +5,7 @@
 
 mod segments;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use super::damage::Damage;
 use super::open::Repository;
 use crate::format::end::{End, Outcome, end_name};
 use crate::format::generation::{CataloguePart, Generation, ObjectReference, generation_name};
-use crate::format::open::{Open, open_name};
+use crate::format::open::{Open, at_name, check_at, open_name};
 use crate::index::Index;
 use crate::words::{Error, ObjectName, PackName, Result, SessionId, Timestamp};
 
@@ -25,8 +25,8 @@ pub struct SessionState {
     pub open: bool,
     /// When the store received the newest of its objects in the list; for liveness alone.
     pub newest: Timestamp,
-    /// The highest generation that it has advanced to; 0 means unknown, hence old.
-    pub at: u64,
+    /// Generations that it has advanced to, by the names of its markers, which anybody can write: see [`Repository::advanced_to`].
+    pub at: BTreeSet<u64>,
     /// How it ended, if it did and that can be read.
     pub end: Option<Arc<End>>,
     /// There is an `end` that cannot be read: it has ended, and nobody knows how.
@@ -77,8 +77,10 @@ struct Manner {
 
 /// One moment of a repository.
 pub struct View {
-    /// The newest generation; number 0 when there is none.
+    /// The newest generation; number 0 when there is none. Who can tell passes over those that maintenance has not written.
     pub generation: Generation,
+    /// The highest number that there was, forged or not.
+    pub highest: u64,
     /// `hash` of its whole object; zeros for number 0.
     pub generation_hash: [u8; 32],
     /// Sessions that are not folded.
@@ -132,8 +134,8 @@ impl Repository {
         // Sessions can be folded and removed between our two lists; then we look again, so that no snapshot is missed.
         let mut view = self.load_view(Leave::Dead)?;
         for _ in 0..8 {
-            let newest = self.newest_generation_number(view.generation.number)?;
-            if newest == view.generation.number {
+            let newest = self.newest_generation_number(view.highest)?;
+            if newest == view.highest {
                 break;
             }
             view = self.load_view(Leave::Dead)?;
@@ -157,16 +159,14 @@ impl Repository {
         } else {
             self.store.list_after("g/", &generation_name(known))?
         };
-        let numbers = listed
-            .iter()
-            .filter_map(|object| u64::from_str_radix(object.name.strip_prefix("g/")?, 16).ok());
+        let numbers = listed.iter().filter_map(|object| generation_number(&object.name));
         Ok(numbers.max().unwrap_or(known).max(known))
     }
 
     /// The newest generation and the hash of its object.
     ///
     /// # Errors
-    /// What the store says; [`Error::Damaged`].
+    /// What the store says; [`Error::Damaged`]; [`Error::Forged`] when this key can tell that maintenance did not write it.
     pub fn newest_generation(&self, known: u64) -> Result<(Generation, [u8; 32])> {
         self.generation(self.newest_generation_number(known)?)
     }
@@ -175,10 +175,66 @@ impl Repository {
         if number == 0 {
             return Ok((Generation::default(), [0; 32]));
         }
-        // Never from the cache: a bucket that was brought back to an earlier state, or a copy that lagged, gets other generations of known numbers.
+        // Never from the cache: a bucket that was brought back to an earlier state, or a copy that lagged, gets other generations of known numbers,
+        // and a forged one that a person has removed must not live on there.
         let object = self.store.get(&generation_name(number))?;
-        let generation = Generation::from_object(self.id(), number, &self.keys.index, &object)?;
+        let vouch = self.keys.vouch();
+        let generation = Generation::from_object(self.id(), number, &self.keys.index, vouch.as_ref(), &object)?;
         Ok((generation, *blake3::hash(&object).as_bytes()))
+    }
+
+    /// The newest generation from `newest` downwards that is not forged. All that maintenance has ever said is in it, for maintenance builds
+    /// on no forged one. Roles that cannot tell take the newest.
+    fn newest_vouched(&self, newest: u64) -> Result<(Generation, [u8; 32])> {
+        let forged = match self.generation(newest) {
+            Err(Error::Forged { name }) => name,
+            other => return other,
+        };
+        let listed = self.store.list("g/")?;
+        let below = listed.iter().filter(|object| object.name < forged);
+        let mut numbers: Vec<u64> = below.filter_map(|object| generation_number(&object.name)).collect();
+        numbers.sort_unstable();
+        for number in numbers.into_iter().rev() {
+            match self.generation(number) {
+                Err(Error::Forged { .. }) => {}
+                other => return other,
+            }
+        }
+        self.generation(0)
+    }
+
+    /// The highest generation that a session has advanced to, as far as its markers prove it; 0 means unknown, hence old.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(crate) fn advanced_to(&self, view: &View, session: SessionId, claimed: &BTreeSet<u64>) -> Result<u64> {
+        let Some(maintenance) = self.keys.maintenance.pair.as_ref().filter(|_| !claimed.is_empty()) else {
+            return Ok(0);
+        };
+        let open = match self.session_open(view, session) {
+            Ok(open) => open,
+            Err(Error::Missing { .. }) => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let Some(at_key) = open.at_key(self.id(), session, maintenance) else {
+            return Ok(0);
+        };
+        for number in claimed.iter().rev() {
+            let checked = self.generation(*number).and_then(|(_, hash)| {
+                let object = self.store.get(&at_name(session, *number))?;
+                check_at(self.id(), session, (*number, &hash), &self.keys.index, &at_key, &object)
+            });
+            match checked {
+                Ok(true) => return Ok(*number),
+                // What is not the session's own, or is gone, proves nothing.
+                Ok(false)
+                | Err(
+                    Error::Forged { .. } | Error::Missing { .. } | Error::Damaged { .. } | Error::NewerFormat { .. },
+                ) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(0)
     }
 
     /// An immutable object, through the cache when there is one.
@@ -271,7 +327,7 @@ impl Repository {
 
     fn load_view_once(&self, newest: u64, manner: Manner) -> Result<View> {
         let Manner { leave, own, whole } = manner;
-        let (generation, generation_hash) = self.generation(newest)?;
+        let (generation, generation_hash) = self.newest_vouched(newest)?;
         let mut damaged = Vec::new();
         let folded = self.load_catalogue(&generation, whole, &mut damaged)?;
         let list = || -> Result<_> {
@@ -314,6 +370,7 @@ impl Repository {
         damaged.extend(lost);
         Ok(View {
             generation,
+            highest: newest,
             generation_hash,
             sessions,
             folded,
@@ -334,7 +391,10 @@ impl Repository {
         let objects = self.fetch_objects(parts.iter().map(|part| part.name.clone()).collect());
         for (part, object) in parts.iter().zip(objects) {
             let name = &part.name;
-            let read = object.and_then(|object| CataloguePart::from_object(self.id(), name, &self.keys.index, &object));
+            let read = object.and_then(|object| {
+                check_reference(part, &object)?;
+                CataloguePart::from_object(self.id(), name, &self.keys.index, &object)
+            });
             let part = match read {
                 Ok(part) => part,
                 Err(error @ (Error::Damaged { .. } | Error::Missing { .. })) => {
@@ -385,14 +445,14 @@ impl Repository {
             let fresh = SessionState {
                 open: false,
                 newest: Timestamp::default(),
-                at: 0,
+                at: BTreeSet::new(),
                 end: None,
                 unreadable: false,
             };
             let state = sessions.entry(session).or_insert(fresh);
             state.newest = state.newest.max(object.modified);
             match what.strip_prefix("at-") {
-                Some(generation) => state.at = state.at.max(u64::from_str_radix(generation, 16).unwrap_or(0)),
+                Some(generation) => state.at.extend(u64::from_str_radix(generation, 16).ok()),
                 None if what == "open" => state.open = true,
                 None if what == "end" => state.end = Some(placeholder_end()),
                 None => {}
@@ -472,6 +532,22 @@ impl Repository {
             None => self.fetch_object(&open_name(session))?,
         };
         Open::from_object(self.id(), session, &self.keys.index, &object)
+    }
+}
+
+fn generation_number(name: &str) -> Option<u64> {
+    u64::from_str_radix(name.strip_prefix("g/")?, 16).ok()
+}
+
+/// Whether an object is the one that the generation means: what vouches for the generation then vouches for it.
+fn check_reference(reference: &ObjectReference, object: &[u8]) -> Result<()> {
+    if object.last_chunk() == Some(&reference.hash) && object.len() as u64 == reference.bytes {
+        Ok(())
+    } else {
+        Err(Error::damaged(
+            &reference.name,
+            "it is not the one that the generation means",
+        ))
     }
 }
 

@@ -20,7 +20,7 @@ use super::view::View;
 use crate::compress::{Compressor, LEVEL_LARGE, LEVEL_SMALL};
 use crate::crypto::{BlobIds, BlobSealer, PublicKey, Secret};
 use crate::format::keys::{Halves, WrappedKey};
-use crate::format::open::{Open, SessionKind, open_name, seal_for_volume, wrap_key};
+use crate::format::open::{Open, SessionKind, open_name, seal_for_volume, wrap_at_key, wrap_key};
 use crate::format::references::Used;
 use crate::format::segment::PackInfo;
 use crate::index::{Pending, Place};
@@ -113,6 +113,7 @@ pub struct Writer<'r> {
     ids: Option<BlobIds>,
     sealers: Option<[BlobSealer; 2]>,
     tree_key: Secret,
+    at_key: Secret,
     pending: Pending,
     open_packs: [Mutex<Option<OpenPack>>; 2],
     next_pack: AtomicU32,
@@ -181,9 +182,11 @@ impl<'r> Writer<'r> {
         volume: Option<([u8; 8], Vec<u8>)>,
     ) -> Result<Self> {
         let keys = repository.keys();
-        keys.maintenance
+        let maintenance = keys
+            .maintenance
             .public
             .ok_or_else(|| repository.role_too_small("a writer, a maintainer or an owner"))?;
+        let at_key = Secret::random();
         let open = Open {
             kind: options.kind,
             started: options.now,
@@ -195,6 +198,7 @@ impl<'r> Writer<'r> {
             volume,
             source: options.source,
             pins: Vec::new(),
+            at_key: Some(wrap_at_key(repository.id(), session, maintenance, &at_key)?),
         };
         let object = open.to_object(repository.id(), session, &keys.index)?;
         let open_hash = *blake3::hash(&object).as_bytes();
@@ -210,6 +214,7 @@ impl<'r> Writer<'r> {
             ids: None,
             sealers: None,
             tree_key: Secret::random(),
+            at_key,
             pending: Pending::new(repository.cache_folder.as_deref()),
             open_packs: [Mutex::new(None), Mutex::new(None)],
             next_pack: AtomicU32::new(0),

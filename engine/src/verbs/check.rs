@@ -14,6 +14,7 @@ mod packs;
 mod trees;
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use self::hurt::Hurt;
 use crate::repository::damage::object_of;
@@ -170,8 +171,10 @@ pub fn check(repository: &Repository, options: &CheckOptions, progress: &dyn Pro
     let objects = objects::read(repository, options, &mut findings, progress)?;
     progress.stage("Reading the index");
     let mut bad = Bad::default();
-    let snapshots = match repository.refresh() {
-        Ok(view) => {
+    let mut view = None;
+    let snapshots = match repository.load_full_view() {
+        Ok(full) => {
+            let view = repository.adopt(Arc::clone(view.insert(Arc::new(full))))?;
             view.damaged.iter().for_each(|damage| findings.damage(damage));
             objects::named(repository, &view, &objects, &mut findings)?;
             progress.stage("Looking for packs");
@@ -191,9 +194,9 @@ pub fn check(repository: &Repository, options: &CheckOptions, progress: &dyn Pro
     };
     report.findings = findings.findings;
     report.notes.extend(findings.notes);
-    if report.has_keys {
+    if let Some(view) = view.filter(|_| report.has_keys) {
         progress.stage("Walking trees");
-        trees::walk_all(repository, &snapshots, &mut bad, &mut report, progress)?;
+        trees::walk_all(repository, view, &snapshots, &mut bad, &mut report, progress)?;
     }
     if options.read_data != ReadData::None {
         progress.stage("Reading packs");

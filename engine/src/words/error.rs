@@ -54,6 +54,12 @@ pub enum Error {
         /// What does not fit.
         why: String,
     },
+    /// What only maintenance may say was said by somebody else.
+    #[error("{name} was not written by maintenance: somebody with another role's key has put it there")]
+    Forged {
+        /// The object.
+        name: String,
+    },
     /// An object that should be there is not.
     #[error("{name} is missing from the store")]
     Missing {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +15,7 @@ use crate::failure;
 use crate::output::progress::Shown;
 use crate::output::show;
 use crate::session::{self, Session};
+use crate::volume_key;
 
 /// Back up files, folders, devices or a stream.
 ///
@@ -99,6 +101,10 @@ pub struct Backup {
     #[arg(long, env = "ARARAT_COMPRESSION", value_name = "LEVEL", allow_negative_numbers = true,
           value_parser = clap::value_parser!(i32).range(-7..=19))]
     compression: Option<i32>,
+    /// The file with this source's volume key, by which a writer sees what is unchanged; made when it is not there. A
+    /// writer without it uses one in your configuration folder
+    #[arg(long, env = "ARARAT_VOLUME_KEY_FILE", value_name = "FILE")]
+    volume_key_file: Option<PathBuf>,
     /// Threads that read and compress; 0 for as many as the machine has
     #[arg(long, env = "ARARAT_WORKERS", value_name = "N", default_value_t = 0)]
     workers: usize,
@@ -109,7 +115,11 @@ impl Backup {
     pub fn run(mut self, session: &Session) -> Result<u8> {
         let input = self.input()?;
         let repository = session.open(Access::Write, true)?;
-        let options = self.options()?;
+        let mut options = self.options()?;
+        let source = source_of(&options, &input);
+        let named = self.volume_key_file.as_deref();
+        options.volume_key = volume_key::of_backup(named, &repository, &source, !self.dry_run)?;
+        let repository = repository.with_volume_keys(options.volume_key.iter().cloned().collect());
         let shown = Shown::new(session.global.quiet, session.global.json);
         let report = backup(&repository, input, &options, &shown);
         shown.finish();
@@ -227,6 +237,25 @@ impl Backup {
             },
         })
     }
+}
+
+/// What tells one source from another on this machine: host, paths, and for paths that are relative the folder they start from.
+fn source_of(options: &BackupOptions, input: &Input) -> Vec<u8> {
+    let mut source = options.host.clone();
+    let mut add = |part: &[u8]| {
+        source.push(0);
+        source.extend_from_slice(part);
+    };
+    match input {
+        Input::Paths(paths) => {
+            if paths.iter().any(|path| path.is_relative()) {
+                add(options.source.here.as_os_str().as_bytes());
+            }
+            paths.iter().for_each(|path| add(path.as_os_str().as_bytes()));
+        }
+        Input::Stream { name, .. } => add(name),
+    }
+    source
 }
 
 fn read_list(path: &std::path::Path) -> Result<Vec<u8>> {

@@ -8,6 +8,7 @@ use engine::repository::{InitOptions, Repository};
 use engine::store::probe::{self, Verdict};
 use engine::words::Error;
 
+use crate::new_key::NewKey;
 use crate::output::show;
 use crate::session::{self, Session};
 
@@ -35,24 +36,15 @@ impl Init {
     /// Makes the repository.
     pub fn run(self, session: &Session) -> Result<u8> {
         let location = session.location()?;
-        let store = session.store_at(&location)?;
-        let new_key = match (&self.new_key, session.is_default()) {
-            (None, true) if session.given_password()?.is_none() => Some(session::default_places()?),
-            _ => None,
-        };
-        let (key_path, sheet_path) = match new_key {
-            Some(places) => (Some(places.key), Some(places.sheet)),
-            None => (self.new_key.clone(), self.recovery_sheet.clone()),
-        };
-        for path in key_path.iter().chain(&sheet_path) {
-            if path.exists() {
-                bail!(Error::Invalid(format!(
-                    "{} exists; it is not written over",
-                    path.display()
-                )));
+        let new_key = match (self.new_key, session.is_default()) {
+            (None, true) if session.given_password()?.is_none() => {
+                let places = session::default_places()?;
+                Some((places.key, Some(places.sheet)))
             }
-        }
-        let passphrase = match &key_path {
+            (key, _) => key.map(|key| (key, self.recovery_sheet)),
+        };
+        let new_key = new_key.map(|(key, sheet)| NewKey { key, sheet });
+        let passphrase = match &new_key {
             Some(_) => None,
             None => Some((password(session)?, PassphraseCost::default())),
         };
@@ -64,13 +56,11 @@ impl Init {
             cache_folder: session.cache_folder(),
             ..InitOptions::default()
         };
-        let (repository, key) = Repository::init(store, options)?;
-        if let (Some(key), Some(path)) = (&key, &key_path) {
-            session::write_secret(path, &session::key_file(&repository, key))?;
-        }
-        if let (Some(key), Some(path)) = (&key, &sheet_path) {
-            session::write_secret(path, &session::recovery_sheet(&repository, key))?;
-        }
+        let repository = match &new_key {
+            Some(new_key) => new_key.make(session, &location, options)?,
+            None => Repository::init(session.store_at(&location)?, options)?.0,
+        };
+        let (key_path, sheet_path) = new_key.map_or((None, None), |new_key| (Some(new_key.key), new_key.sheet));
         // The repository is made, whatever the store turns out to be: it may be all that there is.
         let verdict = probe::probe(repository.store()).map(|report| report.verdict());
         let warning = match &verdict {

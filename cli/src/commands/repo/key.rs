@@ -11,6 +11,7 @@ use engine::format::keys::{Role, Unlock};
 use engine::repository::slots::{Holder, SlotInfo};
 use engine::words::Error;
 
+use crate::new_key;
 use crate::output::show;
 use crate::session::{self, Session};
 
@@ -120,7 +121,8 @@ impl Key {
                 };
                 let (name, key) = repository.add_slot(holder, add.role.into(), add.label, session::now())?;
                 if let (Some(key), Some(path)) = (key, &add.new_key) {
-                    session::write_secret(path, &session::key_file(&repository, &key))?;
+                    let text = new_key::key_file(repository.id(), repository.store().location(), &key);
+                    new_key::write_secret(path, &text)?;
                 }
                 done(session, &format!("Added {name}"), &serde_json::json!({ "added": name }))?;
             }
@@ -145,7 +147,8 @@ impl Key {
             }
             KeyCommand::Sheet => match session.given_secret()?.map_or_else(|| session.default_key(), |given| Ok(Some(given)))? {
                 Some(engine::repository::Credential::Key(key)) => {
-                    show::line(session::recovery_sheet(&repository, &key).trim_end())?;
+                    let (location, made) = (repository.store().location(), repository.config().created);
+                    show::line(new_key::recovery_sheet(repository.id(), location, made, &key).trim_end())?;
                 }
                 _ => bail!(Error::Invalid(
                     "A password is its own recovery sheet; for a printable key use `ararat repo key add --new-key FILE`".into()
@@ -176,7 +179,7 @@ fn generate(session: &Session, file: &std::path::Path) -> Result<u8> {
         "# An Ararat key\n# recipient: {recipient}\n{}\n",
         key.to_text().as_str()
     ));
-    session::write_secret(file, &content)?;
+    new_key::write_secret(file, &content)?;
     done(session, &recipient, &serde_json::json!({ "recipient": recipient }))?;
     Ok(0)
 }

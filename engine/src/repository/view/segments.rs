@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::{Folded, Leave, SessionState};
+use super::{Folded, Leave, SessionState, check_reference};
 use crate::format::end::{Outcome, end_name};
 use crate::format::envelope::{self, Access, Kind};
 use crate::format::generation::Generation;
@@ -112,7 +112,10 @@ impl Repository {
                 _ => self.store.get(&level.name),
             };
             let added = object
-                .and_then(|object| self.open_segment(&level.name, &object))
+                .and_then(|object| {
+                    check_reference(level, &object)?;
+                    self.open_segment(&level.name, &object)
+                })
                 .and_then(|segment| index.add_segment(&level.name, &segment));
             if let Some(damage) = self.damage(known, &level.name, added)? {
                 lost.damaged.push(damage);

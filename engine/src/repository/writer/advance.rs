@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Writer, poisoned};
 use crate::format::open::{at_name, at_object};
-use crate::words::{PackName, Result};
+use crate::words::{Error, PackName, Result};
 
 /// How often a session looks.
 const ADVANCE_EVERY: Duration = Duration::from_secs(300);
@@ -34,7 +34,11 @@ impl Writer<'_> {
     /// # Errors
     /// What the store says.
     fn advance(&self, from: u64) -> Result<u64> {
-        let (generation, _) = self.repository.newest_generation(from)?;
+        let (generation, hash) = match self.repository.newest_generation(from) {
+            // Nothing that maintenance did not say need be followed.
+            Err(Error::Forged { .. }) => return Ok(from),
+            newest => newest?,
+        };
         if generation.number <= from.max(self.view.generation.number) {
             return Ok(from);
         }
@@ -52,7 +56,8 @@ impl Writer<'_> {
             self.view.index.exclude(&gone)?;
         }
         let repository = self.repository;
-        let marker = at_object(repository.id(), self.session, generation.number, &repository.keys.index);
+        let (index, seen) = (&repository.keys.index, (generation.number, &hash));
+        let marker = at_object(repository.id(), self.session, seen, index, &self.at_key);
         repository
             .store
             .put(&at_name(self.session, generation.number), marker.into())?;

@@ -157,7 +157,7 @@ impl Writer<'_> {
             outcome,
             nonce: random_bytes(),
             index: &index,
-            maintenance: commit.then_some((&maintenance, public)),
+            maintenance: commit.then_some((&maintenance, &keys.maintenance)),
             snapshot: snapshot.as_ref().map(|snapshot| (snapshot, &tree_key)),
         };
         let object = new.to_object(id, session, &keys.index)?;

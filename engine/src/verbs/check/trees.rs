@@ -4,6 +4,7 @@
 //! tree blob which of them need it. What a group holds in memory grows with its packs and tree blobs, not with its files.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::fresh::Fresh;
 use super::{Bad, CheckReport, Finding};
@@ -12,7 +13,7 @@ use crate::format::tree::list::List;
 use crate::format::tree::{Node, TreeSource};
 use crate::index::Place;
 use crate::repository::damage::is_damage;
-use crate::repository::{Repository, StoredSnapshot};
+use crate::repository::{Repository, StoredSnapshot, View};
 use crate::verbs::moved::Usage;
 use crate::words::{BlobId, BlobKind, Error, PackName, Progress, Result};
 
@@ -23,9 +24,10 @@ const GROUP_PACKS: usize = 1 << 20;
 /// How often a group is walked again when maintenance was faster.
 const ATTEMPTS: usize = 3;
 
-/// Walks every snapshot's tree.
+/// Walks every snapshot's tree. `view` is a full one: its references are compared with what the trees use.
 pub(super) fn walk_all(
     repository: &Repository,
+    mut view: Arc<View>,
     snapshots: &[StoredSnapshot],
     bad: &mut Bad,
     report: &mut CheckReport,
@@ -34,7 +36,6 @@ pub(super) fn walk_all(
     let mut rest = snapshots;
     let mut attempts = 0;
     while !rest.is_empty() {
-        let view = repository.view()?;
         // Whoever has no key to references does not compare them; damage in them was found before.
         let has_key = repository.keys().maintenance.pair.is_some();
         let usage = match has_key.then(|| Usage::new(repository, &view)).transpose() {
@@ -78,6 +79,7 @@ pub(super) fn walk_all(
         if overtaken && attempts < ATTEMPTS {
             // Maintenance has moved what the references were compared with.
             attempts += 1;
+            view = Arc::new(repository.load_full_view()?);
             continue;
         }
         attempts = 0;

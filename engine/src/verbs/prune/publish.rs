@@ -108,7 +108,11 @@ pub(super) fn condemn(
 
 /// Creates a generation; gives its hash, or nothing when its number is taken.
 fn publish(repository: &Repository, generation: &Generation) -> Result<Option<[u8; 32]>> {
-    let object = generation.to_object(repository.id(), &repository.keys().index)?;
+    let vouch = repository
+        .keys()
+        .vouch()
+        .ok_or_else(|| repository.role_too_small("a maintainer or an owner"))?;
+    let object = generation.to_object(repository.id(), &repository.keys().index, &vouch)?;
     let hash = *blake3::hash(&object).as_bytes();
     let (name, object) = (generation_name(generation.number), Bytes::from(object));
     match repository.store().create(&name, object.clone())? {
@@ -151,11 +155,11 @@ pub(super) fn barrier(
                 fenced.push(*session);
             }
         }
-        let running: BTreeMap<SessionId, u64> = sessions
-            .iter()
-            .filter(|(_, state)| state.is_running())
-            .map(|(session, state)| (*session, state.at))
-            .collect();
+        let mut running: BTreeMap<SessionId, u64> = BTreeMap::new();
+        for (session, state) in sessions.iter().filter(|(_, state)| state.is_running()) {
+            let at = repository.advanced_to(&survey.view, *session, &state.at)?;
+            running.insert(*session, at);
+        }
         let waited_for: BTreeSet<SessionId> = running
             .iter()
             .filter(|(_, at)| **at < oldest)

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::format::generation::ObjectReference;
+use crate::format::generation::{ObjectReference, generation_name};
 use crate::format::open::open_name;
 use crate::format::references::Used;
 use crate::repository::damage::refuse;
@@ -44,6 +44,12 @@ pub(super) struct Survey {
 pub(super) fn survey(repository: &Repository, forgotten: &BTreeSet<SessionId>) -> Result<Survey> {
     let sizes = list_packs(repository)?;
     let view = repository.load_whole_view()?;
+    if view.highest != view.generation.number {
+        // Its successor would be the first step on the word of whoever forged it.
+        return Err(Error::Forged {
+            name: generation_name(view.highest),
+        });
+    }
     let marks = repository.marks()?;
     refuse(&marks.damaged)?;
     let marks = marks.by_snapshot;
