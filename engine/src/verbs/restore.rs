@@ -3,7 +3,7 @@
 //! The tree is read once, in path order. What has to be written is gathered into windows; a window's blobs are sorted by where they lie in the packs,
 //! neighbours are fetched together, and each blob is opened once and written to every place that uses it. Files are dressed when their last byte is
 //! there, folders when everything in them is. Memory depends on the size of windows and the number of threads, never on the size of the snapshot
-//! (hard-linked files aside: one path each, until all their names have been met).
+//! (hard-linked files aside: one path each, and what its content is until that is there, until all their names have been met).
 //!
 //! In reading order: [`walk`] decides about every entry, with [`select`], [`spare`], [`link`] and [`salvage`]; [`plan`] (pure) makes ranges of packs out of a window; [`pipeline`] runs
 //! [`job`]s, which [`work`] and [`compare`] do; [`device`] and [`verify`] are the two other ways through a tree; [`total`] says beforehand how much there is,
