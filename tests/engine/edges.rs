@@ -208,8 +208,10 @@ fn the_newest_generation_is_read_from_the_store() {
 /// A list of a folder is not of one moment: it may show the `end` of a commit, and not its `open`.
 #[test]
 fn a_commit_whose_open_one_list_does_not_show_is_not_removed() {
-    let (start, _) = half_forgotten();
-    start.write("new", noise(77, 2 << 20));
+    let start = Bench::new();
+    start.write("old", noise(76, 100_000));
+    start.backup();
+    start.write("new", noise(77, 200_000));
     let fresh = start.backup().snapshot.unwrap();
     let content = start.expected();
     for list in 1..=6 {
