@@ -14,3 +14,5 @@ mod writer_only;
 mod damage;
 /// Backups, prunes and readers at once.
 mod concurrent;
+/// A pack that the store refuses.
+mod refused;
