@@ -16,3 +16,9 @@ mod damage;
 mod concurrent;
 /// A pack that the store refuses.
 mod refused;
+/// Files that are not what they were when their folder was listed.
+mod changing;
+/// What a backup takes from earlier ones.
+mod parents;
+/// Streams, sparse images, and the repository itself among what is backed up.
+mod sources;

@@ -216,6 +216,7 @@ impl Backup {
             ignore_inode: self.ignore_inode,
             skip_if_unchanged: self.skip_if_unchanged,
             dry_run: self.dry_run,
+            estimate: false,
             level: self.compression,
             workers: if self.workers == 0 { processors } else { self.workers },
             uploads: 2,
