@@ -1,6 +1,8 @@
 //! The command line as a person meets it: the built `ararat`, a home of its own for each test, text and exit codes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+/// `backup` with all that can be said to it.
+mod backups;
 /// Each way in which a command fails: exit code, the thing, the cause, the next step.
 mod errors;
 /// A home folder for a test, and `ararat` run in it.
