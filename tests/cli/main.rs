@@ -5,6 +5,8 @@
 mod caches;
 /// Forgetting, pruning and grouping: what goes, what stays, and what is said of it.
 mod care;
+/// `backup` with all that can be said to it.
+mod backups;
 /// Each way in which a command fails: exit code, the thing, the cause, the next step.
 mod errors;
 /// Damage: who is named, what goes on, what does not.

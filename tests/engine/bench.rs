@@ -121,6 +121,7 @@ impl Bench {
             ignore_inode: false,
             skip_if_unchanged: false,
             dry_run: false,
+            estimate: false,
             level: None,
             workers: 2,
             uploads: 2,

@@ -128,7 +128,8 @@ fn a_backup_may_lose_its_power_at_any_operation_and_the_next_one_goes_on() {
                 second.written.stored,
                 interrupted.bytes
             );
-            assert!(interrupted.packs >= 8);
+            // Eight packs make a segment, or fewer of them that have waited.
+            assert!(interrupted.packs >= 1);
         } else {
             assert_eq!(second.continued, [], "operation {at}");
         }

@@ -34,3 +34,11 @@ mod hooked;
 mod forged;
 /// Key slots: who can open, and what an interrupted rotation or init leaves.
 mod slots;
+/// A pack that the store refuses.
+mod refused;
+/// Files that are not what they were when their folder was listed.
+mod changing;
+/// What a backup takes from earlier ones.
+mod parents;
+/// Streams, sparse images, and the repository itself among what is backed up.
+mod sources;

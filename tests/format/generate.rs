@@ -155,6 +155,7 @@ impl Maker {
             ignore_inode: false,
             skip_if_unchanged: false,
             dry_run: false,
+            estimate: false,
             level: Some(19),
             workers: 2,
             uploads: 1,

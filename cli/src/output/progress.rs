@@ -1,11 +1,11 @@
 //! Progress: a line that lives on a terminal, nothing in a pipe; and Ctrl-C.
 
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use engine::words::Progress;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::show;
 
@@ -16,29 +16,52 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 pub struct Shown {
     bar: Option<ProgressBar>,
     quiet: bool,
-    items: AtomicU64,
-    stage: Mutex<String>,
+    items: Arc<Items>,
+    is_known: AtomicBool,
     notes: AtomicU64,
+}
+
+/// Counts that the line shows whenever it is drawn: those who work only add to them.
+#[derive(Default)]
+struct Items {
+    done: AtomicU64,
+    expected: AtomicU64,
+}
+
+impl std::fmt::Display for Items {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (done, expected) = (self.done.load(Ordering::Relaxed), self.expected.load(Ordering::Relaxed));
+        match (done, expected) {
+            (0, 0) => Ok(()),
+            (_, 0) => write!(f, "  {done} files"),
+            (_, _) => write!(f, "  {done}/{} files", expected.max(done)),
+        }
+    }
 }
 
 impl Shown {
     /// For a terminal when there is one and nobody asked for less.
     pub fn new(quiet: bool, json: bool) -> Self {
         let terminal = !quiet && !json && std::io::IsTerminal::is_terminal(&std::io::stderr());
+        let items = Arc::<Items>::default();
         let bar = terminal.then(|| {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
-            bar.set_style(style(false));
+            bar.set_style(style(false, &items));
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        let (items, notes) = (AtomicU64::new(0), AtomicU64::new(0));
         Self {
             bar,
             quiet: quiet || json,
             items,
-            stage: Mutex::default(),
-            notes,
+            is_known: AtomicBool::new(false),
+            notes: AtomicU64::new(0),
         }
+    }
+
+    /// Whether somebody looks at it.
+    pub fn is_on_terminal(&self) -> bool {
+        self.bar.is_some()
     }
 
     /// Takes the line away.
@@ -49,41 +72,42 @@ impl Shown {
     }
 }
 
-fn style(known: bool) -> ProgressStyle {
-    let template = if known {
-        "{spinner} {msg}  {bar:24} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left"
+fn style(is_known: bool, items: &Arc<Items>) -> ProgressStyle {
+    let template = if is_known {
+        "{spinner} {msg}{items}  {bar:24} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left"
     } else {
-        "{spinner} {msg}  {binary_bytes}  {binary_bytes_per_sec}  {elapsed}"
+        "{spinner} {msg}{items}  {binary_bytes}  {binary_bytes_per_sec}  {elapsed}"
     };
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let items = Arc::clone(items);
+    let show = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // A line that cannot be drawn is drawn anew in a moment.
+        let _ = write!(out, "{items}");
+    };
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("items", show)
 }
 
 impl Progress for Shown {
     fn stage(&self, name: &str) {
-        if let Ok(mut stage) = self.stage.lock() {
-            name.clone_into(&mut stage);
-        }
         if let Some(bar) = &self.bar {
             bar.set_message(name.to_owned());
         }
     }
 
-    fn expect(&self, _items: u64, bytes: u64) {
-        if let Some(bar) = &self.bar {
-            bar.set_length(bytes);
-            bar.set_style(style(bytes > 0));
+    fn expect(&self, items: u64, bytes: u64) {
+        self.items.expected.store(items, Ordering::Relaxed);
+        let Some(bar) = &self.bar else { return };
+        bar.set_length(bytes);
+        if self.is_known.swap(bytes > 0, Ordering::Relaxed) != (bytes > 0) {
+            bar.set_style(style(bytes > 0, &self.items));
         }
     }
 
     fn done(&self, items: u64, bytes: u64) {
-        let items = self.items.fetch_add(items, Ordering::Relaxed) + items;
+        self.items.done.fetch_add(items, Ordering::Relaxed);
         if let Some(bar) = &self.bar {
             bar.inc(bytes);
-            if items.is_multiple_of(64)
-                && let Ok(stage) = self.stage.lock()
-            {
-                bar.set_message(format!("{stage}: {items} files"));
-            }
         }
     }
 

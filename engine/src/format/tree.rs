@@ -25,6 +25,7 @@ pub use ahead::ReadAhead;
 pub use cursor::Cursor;
 pub use diff::{Change, Difference, TreeDiff};
 pub use entry::{Content, Entry, EntryKind, Extent, HardLink, Metadata};
+pub use leaf_writer::refusal;
 pub use list::{ContentWriter, ListReader};
 pub use reader::{Node, TreeReader};
 pub use source::{TreeSink, TreeSource};

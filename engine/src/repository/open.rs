@@ -340,6 +340,12 @@ impl Repository {
         &self.store
     }
 
+    /// Its own folders on this machine: the store, when it is one, and the cache.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let store = self.store.location().local_path().map(std::path::Path::to_owned);
+        store.into_iter().chain(self.cache_folder.clone()).collect()
+    }
+
     /// What the holder of the key that opened it may do.
     pub fn role(&self) -> Role {
         self.keys.role

@@ -10,7 +10,7 @@ mod uploads;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use self::advance::Advanced;
@@ -60,6 +60,11 @@ pub struct WriterOptions {
     /// Seals the session's tree key for the node that has the source.
     pub volume_key: Option<Secret>,
 }
+
+/// What a thread's buffer keeps for the next blob; few blobs are longer.
+const SCRATCH_KEPT: usize = 4 << 20;
+/// Lost blobs that are remembered at most.
+const LOST_MAX: usize = 64 << 10;
 
 /// What one thread keeps between blobs: contexts and buffers.
 pub struct Scratch {
@@ -115,6 +120,8 @@ pub struct Writer<'r> {
     tree_key: Secret,
     at_key: Secret,
     pending: Pending,
+    /// Blobs that the index knows and that could not be read: they are saved again by whoever has them.
+    lost: RwLock<HashSet<BlobId>>,
     open_packs: [Mutex<Option<OpenPack>>; 2],
     next_pack: AtomicU32,
     uploads: Uploads,
@@ -216,6 +223,7 @@ impl<'r> Writer<'r> {
             tree_key: Secret::random(),
             at_key,
             pending: Pending::new(repository.cache_folder.as_deref()),
+            lost: RwLock::default(),
             open_packs: [Mutex::new(None), Mutex::new(None)],
             next_pack: AtomicU32::new(0),
             uploads: Uploads::start(repository, session, options.uploads.clamp(1, 64)),
@@ -286,6 +294,10 @@ impl<'r> Writer<'r> {
             .plaintext
             .fetch_add(plaintext.len() as u64, Ordering::Relaxed);
         self.append(kind, &id, plaintext.len() as u32, self.session, buffer)?;
+        if buffer.capacity() > SCRATCH_KEPT {
+            buffer.clear();
+            buffer.shrink_to(SCRATCH_KEPT);
+        }
         Ok(id)
     }
 
@@ -296,11 +308,25 @@ impl<'r> Writer<'r> {
     pub fn carry(&self, kind: BlobKind, id: &BlobId) -> Result<bool> {
         self.keep_up();
         let _steady = self.gate.read().map_err(poisoned)?;
-        if let Some(place) = self.view.index.locate(kind, id) {
+        if !self.is_lost(id)
+            && let Some(place) = self.view.index.locate(kind, id)
+        {
             self.refer(&place)?;
             return Ok(true);
         }
         self.pending.contains(kind, id)
+    }
+
+    /// Takes note that a blob cannot be read, whatever the index says: it is not referred to, and saved again when it comes.
+    pub fn give_up(&self, id: &BlobId) {
+        let mut lost = self.lost.write().unwrap_or_else(PoisonError::into_inner);
+        if lost.len() < LOST_MAX {
+            lost.insert(*id);
+        }
+    }
+
+    fn is_lost(&self, id: &BlobId) -> bool {
+        self.lost.read().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 
     /// The keyed hash of a small file; its first 8 bytes go into its entry.

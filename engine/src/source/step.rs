@@ -252,6 +252,13 @@ impl Step<'_> {
         };
         if self.given().is_some() {
             self.device = stat.st_dev;
+        } else if self.rules.left_out.contains(&(folder.device(), folder.inode())) {
+            if self.leads_on() {
+                self.read = false;
+                return self.pass(finds).map(|frame| Outcome::Entered(Box::new(frame)));
+            }
+            self.rules.leave_out(self.path);
+            return Ok(Outcome::Known);
         }
         finds.push(self.found(FoundKind::Folder, &stat, Some(&folder)));
         let names = {

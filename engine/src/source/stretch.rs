@@ -5,8 +5,8 @@
 //! and the walk still comes out in path order.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::excludes::Filter;
 use super::folder::{Descriptors, Folder, Handle};
@@ -36,6 +36,10 @@ pub(super) struct Rules {
     pub(super) roots: Roots,
     pub(super) filter: Filter,
     pub(super) one_file_system: bool,
+    /// Folders, by device and inode, that are left out wherever they are met.
+    pub(super) left_out: Vec<(u64, u64)>,
+    /// Where they were met.
+    pub(super) met: Mutex<Vec<Vec<u8>>>,
     pub(super) descriptors: Arc<Descriptors>,
     pub(super) names_most: usize,
     /// Items left out.
@@ -45,6 +49,15 @@ pub(super) struct Rules {
 impl Rules {
     pub(super) fn count_excluded(&self, items: usize) {
         self.excluded.fetch_add(items as u64, Ordering::Relaxed);
+    }
+
+    /// Leaves out one of the folders that are to be left out.
+    pub(super) fn leave_out(&self, path: &[u8]) {
+        self.count_excluded(1);
+        self.met
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(path.to_vec());
     }
 }
 

@@ -41,6 +41,8 @@ pub struct SourceOptions {
     pub excludes: Excludes,
     /// Stay in the file system of each source: what is mounted in it is kept as an empty folder.
     pub one_file_system: bool,
+    /// Folders that are left out whatever path leads to them, unless they are named as sources: the program's own.
+    pub left_out: Vec<PathBuf>,
     /// The folder that relative sources start from; by default the process's own.
     pub here: PathBuf,
     /// Threads that walk ahead; 0 means as many as the machine has, from 2 to 8.
@@ -56,6 +58,7 @@ impl Default for SourceOptions {
         Self {
             excludes: Excludes::default(),
             one_file_system: false,
+            left_out: Vec::new(),
             here: PathBuf::from("."),
             threads: 0,
             open_folders: 0,
@@ -130,6 +133,8 @@ impl Walk {
             roots: Roots::new(sources, &options.here, &descriptors)?,
             filter: Filter::new(options.excludes)?,
             one_file_system: options.one_file_system,
+            left_out: options.left_out.iter().filter_map(|path| identity_of(path)).collect(),
+            met: Mutex::default(),
             descriptors,
             names_most: if options.names_at_once == 0 {
                 NAMES_MOST
@@ -172,6 +177,22 @@ impl Walk {
     pub fn excluded(&self) -> u64 {
         self.pool.rules.excluded.load(std::sync::atomic::Ordering::Relaxed)
     }
+
+    /// Where folders of `left_out` were met up to here.
+    pub fn left_out(&self) -> Vec<Vec<u8>> {
+        self.pool
+            .rules
+            .met
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Device and inode of a folder; what is not there needs not be left out.
+fn identity_of(folder: &std::path::Path) -> Option<(u64, u64)> {
+    let stat = rustix::fs::stat(folder).ok()?;
+    Some((stat.st_dev, stat.st_ino))
 }
 
 impl Iterator for Walk {

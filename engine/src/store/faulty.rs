@@ -34,6 +34,8 @@ pub struct FaultPlan {
     pub lists_lag: usize,
     /// The newest objects, so many, cannot be read yet.
     pub reads_lag: usize,
+    /// The put of this pack (counted from 0) is refused, and no other.
+    pub refuses_pack: Option<u64>,
 }
 
 /// A backend that fails by a plan.
@@ -42,6 +44,7 @@ pub struct Faulty {
     inner: Arc<dyn Backend>,
     plan: FaultPlan,
     operations: AtomicU64,
+    packs: AtomicU64,
     has_power: AtomicBool,
     newest: Mutex<VecDeque<ObjectName>>,
 }
@@ -80,6 +83,7 @@ impl Faulty {
             inner,
             plan,
             operations: AtomicU64::new(0),
+            packs: AtomicU64::new(0),
             has_power: AtomicBool::new(true),
             newest: Mutex::default(),
         }
@@ -164,6 +168,9 @@ impl Backend for Faulty {
     }
 
     fn put(&self, name: &str, bytes: Bytes) -> Attempt<Put> {
+        if name.starts_with("p/") && self.plan.refuses_pack == Some(self.packs.fetch_add(1, Ordering::SeqCst)) {
+            return Err(Failure::lasting(StoreFailure::Denied, "planned refusal"));
+        }
         self.with_faults(|| {
             let mut put = self.inner.put(name, bytes.clone())?;
             if self.plan.overwrites && put == Put::Exists {

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use engine::format::envelope::Access;
+use engine::repository::{InitOptions, Repository};
 use engine::source::{Excludes, Marker, Pattern, SourceOptions, StreamSource, paths_of_list};
+use engine::store::Location;
 use engine::verbs::backup::{BackupOptions, BackupReport, Input, OwnerNames, ParentChoice, backup};
 use engine::words::{Error, Timestamp};
 
@@ -34,6 +36,9 @@ pub struct Backup {
     /// Leave out what matches a pattern in this file
     #[arg(long, value_name = "FILE")]
     exclude_file: Vec<PathBuf>,
+    /// The same, whatever the case of letters
+    #[arg(long, value_name = "FILE")]
+    iexclude_file: Vec<PathBuf>,
     /// Take only what matches this pattern
     #[arg(long, value_name = "PATTERN")]
     include: Vec<String>,
@@ -63,7 +68,7 @@ pub struct Backup {
     stdin_from_command: bool,
     /// The name of the file that standard input or the command's output becomes
     #[arg(long, value_name = "PATH", default_value = "stdin")]
-    stdin_filename: String,
+    stdin_filename: OsString,
     /// Add this tag (may be repeated, or separated by commas)
     #[arg(long, value_name = "TAG", value_delimiter = ',')]
     tag: Vec<String>,
@@ -110,17 +115,33 @@ pub struct Backup {
     workers: usize,
 }
 
+/// What is to be backed up, as far as it is known before the repository is open.
+enum Source {
+    Ready(Input),
+    /// A command that is to be started, and the name of what it says.
+    Command {
+        name: Vec<u8>,
+        command: Vec<OsString>,
+    },
+}
+
 impl Backup {
     /// Backs up.
     pub fn run(mut self, session: &Session) -> Result<u8> {
         let input = self.input()?;
-        let repository = session.open(Access::Write, true)?;
+        let repository = self.repository(session)?;
+        // A command runs only when there is a place for what it says, and never for a dry run.
+        let input = match input {
+            Source::Ready(input) => input,
+            Source::Command { name, command } => self.start(name, &command)?,
+        };
         let mut options = self.options()?;
         let source = source_of(&options, &input);
         let named = self.volume_key_file.as_deref();
         options.volume_key = volume_key::of_backup(named, &repository, &source, !self.dry_run)?;
         let repository = repository.with_volume_keys(options.volume_key.iter().cloned().collect());
         let shown = Shown::new(session.global.quiet, session.global.json);
+        options.estimate = shown.is_on_terminal();
         let report = backup(&repository, input, &options, &shown);
         shown.finish();
         let report = report?;
@@ -136,23 +157,43 @@ impl Backup {
         })
     }
 
-    fn input(&mut self) -> Result<Input> {
-        let name = self.stdin_filename.trim_start_matches('/').as_bytes().to_vec();
-        if self.stdin_from_command {
-            let command: Vec<OsString> = self.paths.iter().map(|part| part.clone().into_os_string()).collect();
-            let Some((program, arguments)) = command.split_first() else {
-                bail!(Error::Invalid("--stdin-from-command needs the command after --".into()));
+    /// The repository that was named, or the embedded default, which a dry run does not make.
+    fn repository(&self, session: &Session) -> Result<Repository> {
+        let has_key = || Ok::<_, anyhow::Error>(session.given_secret()?.is_some() || session.default_key()?.is_some());
+        if self.dry_run && session.is_default() && !has_key()? {
+            let options = InitOptions {
+                now: session::now(),
+                ..InitOptions::default()
             };
-            return Ok(Input::Stream {
-                name,
-                source: StreamSource::of_command(program, arguments)?,
-            });
+            let nowhere = session.store_at(&Location::parse("memory:dry-run")?)?;
+            return Ok(Repository::init(nowhere, options)?.0);
+        }
+        session.open(Access::Write, true)
+    }
+
+    fn start(&self, name: Vec<u8>, command: &[OsString]) -> Result<Input> {
+        let source = match command.split_first() {
+            Some((program, arguments)) if !self.dry_run => StreamSource::of_command(program, arguments)?,
+            _ => StreamSource::of_reader(std::io::empty()),
+        };
+        Ok(Input::Stream { name, source })
+    }
+
+    fn input(&mut self) -> Result<Source> {
+        let name = self.stdin_filename.as_bytes();
+        let name = name.iter().copied().skip_while(|byte| *byte == b'/').collect();
+        if self.stdin_from_command {
+            if self.paths.is_empty() {
+                bail!(Error::Invalid("--stdin-from-command needs the command after --".into()));
+            }
+            let command = self.paths.iter().map(|part| part.clone().into_os_string()).collect();
+            return Ok(Source::Command { name, command });
         }
         if self.stdin {
-            return Ok(Input::Stream {
+            return Ok(Source::Ready(Input::Stream {
                 name,
                 source: StreamSource::of_reader(std::io::stdin()),
-            });
+            }));
         }
         let mut paths = std::mem::take(&mut self.paths);
         for (files, separator) in [(&self.files_from, b'\n'), (&self.files_from_raw, 0)] {
@@ -165,7 +206,7 @@ impl Backup {
                 "Nothing to back up was named; `ararat repo backup .` backs up the folder you are in".into()
             ));
         }
-        Ok(Input::Paths(paths))
+        Ok(Source::Ready(Input::Paths(paths)))
     }
 
     fn excludes(&self) -> Result<Excludes> {
@@ -175,12 +216,11 @@ impl Backup {
             any_case: true,
             ..Pattern::new(text)
         }));
-        for path in &self.exclude_file {
-            excludes.patterns.extend(Pattern::of_lines(
-                &path.display().to_string(),
-                &read_list(path)?,
-                false,
-            )?);
+        for (files, any_case) in [(&self.exclude_file, false), (&self.iexclude_file, true)] {
+            for file in files {
+                let patterns = Pattern::of_lines(&file.display().to_string(), &read_list(file)?, any_case)?;
+                excludes.patterns.extend(patterns);
+            }
         }
         excludes.includes.extend(self.include.iter().map(Pattern::new));
         for marker in &self.exclude_if_present {
@@ -221,6 +261,7 @@ impl Backup {
             ignore_inode: self.ignore_inode,
             skip_if_unchanged: self.skip_if_unchanged,
             dry_run: self.dry_run,
+            estimate: false,
             level: self.compression,
             workers: if self.workers == 0 { processors } else { self.workers },
             uploads: 2,
@@ -319,7 +360,7 @@ fn print(report: &BackupReport, dry_run: bool) -> Result<()> {
     ))?;
     if counts.errors > 0 {
         show::line(&format!(
-            "Errors  {} items could not be read, or changed while they were read",
+            "Errors  {} items could not be read, changed or vanished while they were read, or were stored in part",
             counts.errors
         ))?;
     }

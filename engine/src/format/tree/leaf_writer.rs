@@ -11,6 +11,8 @@ use crate::words::{Error, Result, Timestamp};
 /// The most bytes that one entry may take, so that a leaf stays a blob.
 const ENTRY_MAX: usize = 12 << 20;
 
+const TOO_LONG: &str = "its attributes are longer than 12 MiB";
+
 /// The most extents of an entry, and the most extended attributes: what decodes to more memory than it is long is bounded.
 pub const ITEMS_MAX: usize = 65_536;
 
@@ -26,6 +28,34 @@ pub struct LeafWriter {
     inode: u64,
     scratch: Vec<u8>,
     field: Vec<u8>,
+}
+
+/// Why the format cannot hold an entry, if it cannot: asked before [`LeafWriter::push`], so that one odd item does not spoil a whole tree.
+/// Its attributes alone may be the reason: then it can be stored without them.
+pub fn refusal(entry: &Entry) -> Option<&'static str> {
+    if let Err(Malformed(why)) = path::check(&entry.path, 0) {
+        return Some(why);
+    }
+    if let Err(why) = check(entry) {
+        return Some(why);
+    }
+    // No number in an entry takes more than ten bytes, and few are as long.
+    let attributes = entry.metadata.attributes.iter();
+    let attributes: usize = attributes.map(|(name, value)| 20 + name.len() + value.len()).sum();
+    let more = match &entry.kind {
+        EntryKind::File {
+            content: Content::Chunks(extents),
+            ..
+        } => extents.len() * 21,
+        EntryKind::Symlink { target, .. } => target.len(),
+        EntryKind::File { .. }
+        | EntryKind::Folder
+        | EntryKind::Fifo
+        | EntryKind::Socket
+        | EntryKind::CharacterDevice { .. }
+        | EntryKind::BlockDevice { .. } => 0,
+    };
+    (attributes + more + entry.path.len() + 256 > ENTRY_MAX).then_some(TOO_LONG)
 }
 
 impl LeafWriter {
@@ -50,7 +80,7 @@ impl LeafWriter {
         self.put_metadata(&entry.metadata, kinds::of(&entry.kind));
         self.put_kind(&entry.kind, &entry.metadata);
         if self.scratch.len() > ENTRY_MAX {
-            return Err(refuse("its attributes are longer than 12 MiB"));
+            return Err(refuse(TOO_LONG));
         }
         varint::put(&mut self.entries, self.scratch.len() as u64);
         self.entries.extend_from_slice(&self.scratch);
@@ -244,5 +274,44 @@ fn check_extents(size: u64, extents: &[super::Extent]) -> Result<(), &'static st
         Ok(())
     } else {
         Err("its extents do not add up to its size")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &[u8], attribute_bytes: usize) -> Entry {
+        Entry {
+            path: path.to_vec(),
+            kind: EntryKind::Folder,
+            metadata: Metadata {
+                attributes: vec![(b"user.a".to_vec(), vec![7; attribute_bytes])],
+                ..Metadata::default()
+            },
+        }
+    }
+
+    #[test]
+    fn what_would_be_refused_can_be_known_before() {
+        for bytes in [0, 1 << 20, 11 << 20, ENTRY_MAX - 100, ENTRY_MAX, 13 << 20] {
+            let entry = entry(b"folder", bytes);
+            let pushed = LeafWriter::default().push(&entry);
+            // Close to the limit it may be refused although it would just fit.
+            assert!(pushed.is_ok() || refusal(&entry).is_some(), "{bytes}");
+            assert_eq!(refusal(&entry).is_none(), bytes < ENTRY_MAX - 1000, "{bytes}");
+        }
+        assert_eq!(
+            refusal(&entry(&[b'a'; 256], 0)),
+            Some("a name is longer than 255 bytes")
+        );
+        let mut many = entry(b"many", 0);
+        many.metadata.attributes = (0..=ITEMS_MAX)
+            .map(|n| (format!("{n:08}").into_bytes(), Vec::new()))
+            .collect();
+        assert!(refusal(&many).is_some() && LeafWriter::default().push(&many).is_err());
+        many.metadata.attributes.clear();
+        assert_eq!(refusal(&many), None);
     }
 }

@@ -80,14 +80,14 @@ impl Writer<'_> {
 
     fn end(
         self,
-        outcome: Outcome,
+        asked: Outcome,
         now: Timestamp,
         mut snapshot: Option<Snapshot>,
         moved: Vec<Moved>,
     ) -> Result<(SessionId, Written)> {
         let (repository, session) = (self.repository, self.session);
         let (id, keys, store) = (repository.id(), repository.keys(), &repository.store);
-        self.flush()?;
+        let flushed = self.flush();
         let written_packs = self.next_pack.load(std::sync::atomic::Ordering::Relaxed);
         let mut references = self.references(written_packs)?;
         let mut written = self.written();
@@ -99,11 +99,21 @@ impl Writer<'_> {
             ..
         } = self;
         let Arrived {
+            failure,
+            segment_lost,
             mut segments,
             rest,
             packs,
             bytes,
         } = uploads.finish()?;
+        // A commit says that all is there. When it is not, the session gives up, and tells what is there, if that can be told.
+        let failure = match flushed.err().or(failure) {
+            Some(failure) if segment_lost => return Err(failure),
+            failure => failure,
+        };
+        let outcome = if failure.is_some() { Outcome::Abort } else { asked };
+        let commit = outcome == Outcome::Commit;
+        snapshot = snapshot.filter(|_| commit);
         (written.packs, written.stored) = (packs, bytes);
         if let Some(snapshot) = &mut snapshot {
             snapshot.counts.bytes_stored = bytes;
@@ -124,7 +134,6 @@ impl Writer<'_> {
         } else if packs == 0 {
             references.packs.retain(|pack, _| pack.session != session);
         }
-        let commit = outcome == Outcome::Commit;
         let encoded = references.encode();
         let external = commit && encoded.len() > INLINE_MAX;
         let public = keys
@@ -161,17 +170,16 @@ impl Writer<'_> {
             snapshot: snapshot.as_ref().map(|snapshot| (snapshot, &tree_key)),
         };
         let object = new.to_object(id, session, &keys.index)?;
-        match store.create(&end_name(session), object.into())? {
-            Created::Done => Ok((session, written)),
-            Created::Exists(other) => {
-                let end = End::from_object(id, session, &keys.index, &other)?;
-                // A reply was lost and the store's own retry met our object.
-                if end.nonce == new.nonce {
-                    Ok((session, written))
-                } else {
-                    Err(Error::Fenced { session })
-                }
+        if let Created::Exists(other) = store.create(&end_name(session), object.into())? {
+            let end = End::from_object(id, session, &keys.index, &other)?;
+            // With our nonce, a reply was lost and the store's own retry met our object.
+            if end.nonce != new.nonce {
+                return Err(Error::Fenced { session });
             }
+        }
+        match failure {
+            Some(failure) if asked == Outcome::Commit => Err(failure),
+            _ => Ok((session, written)),
         }
     }
 }

@@ -1,20 +1,19 @@
 //! What workers do: read small files into slabs, and larger ones in chunks.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, select_biased};
+use crossbeam_channel::{Receiver, Sender, never, select_biased};
 
 use super::change::Known;
 use super::large::{self, ChunkJob, Spare};
-use super::queue::{Made, Outcome};
+use super::queue::{Made, Promise};
 use super::regions::RegionJob;
 use crate::chunker::Chunker;
 use crate::format::tree::{Content, EntryKind};
 use crate::repository::{Scratch, Writer};
-use crate::source::Found;
-use crate::words::{BlobId, BlobKind, Progress, Result};
+use crate::source::{Attributes, Found};
+use crate::words::{BlobId, BlobKind, Progress, Result, Timestamp};
 
 /// Files up to this length share slabs.
 pub(super) const SMALL_BYTES: u64 = 128 << 10;
@@ -24,6 +23,8 @@ pub(super) const SLAB_BYTES_MAX: u64 = 2 << 20;
 const SLAB_BYTES_MIN: u64 = 512 << 10;
 /// A slab has at most so many files.
 const SLAB_FILES_MAX: usize = 8192;
+/// Files that turn out longer than they were listed make a slab no longer than this: another begins.
+const SLAB_BYTES_ROOM: usize = 4 << 20;
 
 /// A small file, and what the parent had in its place.
 pub(super) struct Small {
@@ -65,12 +66,37 @@ impl SlabPlan {
     }
 }
 
+/// Makes a slab of these files.
+pub(super) struct SlabJob {
+    pub(super) files: Vec<Small>,
+    pub(super) promise: Promise,
+}
+
+/// Files up to this length need no more than a slab does: any worker reads them.
+pub(super) const MEDIUM_BYTES: u64 = 2 << 20;
+/// Workers that read longer files; each of them holds a buffer of more than the longest chunk. All others save the chunks.
+pub(super) const LARGE_AT_ONCE: usize = 2;
+/// Workers at most. Each holds a few MiB, and the whole should stay below 256 MiB; more of them would wait for the store.
+pub(super) const WORKERS_MAX: usize = 12;
+
+/// Reads a file in chunks.
+pub(super) struct FileJob {
+    pub(super) found: Box<Found>,
+    pub(super) promise: Promise,
+}
+
 /// Work for a worker.
 pub(super) enum Job {
-    /// Make a slab.
-    Slab(Vec<Small>, Arc<Outcome>),
-    /// Read a larger file.
-    File(Box<Found>, Arc<Outcome>),
+    Slab(SlabJob),
+    File(FileJob),
+}
+
+/// Where a worker gets its jobs.
+pub(super) struct Jobs {
+    /// Slabs and files of medium length.
+    pub(super) short: Receiver<Job>,
+    /// Longer files; for some workers alone.
+    pub(super) long: Option<Receiver<FileJob>>,
 }
 
 /// A part of a large file.
@@ -85,7 +111,7 @@ impl Piece {
     /// Does it.
     pub(super) fn run(self, workers: &Workers<'_, '_>, scratch: &mut Scratch) {
         match self {
-            Self::Chunk(chunk) => chunk.run(workers.writer, &workers.chunk_buffers, scratch),
+            Self::Chunk(chunk) => chunk.run(workers, scratch),
             Self::Region(regions) => regions.run(workers, scratch),
         }
     }
@@ -97,36 +123,51 @@ pub(super) struct Workers<'a, 'r> {
     pub(super) chunker: &'a Chunker,
     pub(super) progress: &'a dyn Progress,
     pub(super) bytes_read: AtomicU64,
-    /// Files that changed while they were read, or lost some of their attributes.
-    pub(super) changed: AtomicU64,
     pub(super) chunks: (Sender<Piece>, Receiver<Piece>),
     /// How many there are.
     pub(super) count: usize,
+    /// Bytes of the chunks that wait or are worked on.
+    pub(super) chunk_bytes: AtomicUsize,
     pub(super) chunk_buffers: Spare,
-    pub(super) stream_buffers: Spare,
+    pub(super) long_buffers: Spare,
+    pub(super) short_buffers: Spare,
 }
 
 impl Workers<'_, '_> {
     /// Works until there is no more to come.
-    pub(super) fn run(&self, jobs: &Receiver<Job>) {
-        let mut scratch = Scratch::new();
-        let mut slab = Slab::default();
-        loop {
+    pub(super) fn run(&self, jobs: Jobs) {
+        let (mut scratch, mut slab) = (Scratch::new(), Slab::default());
+        let Jobs { mut short, long } = jobs;
+        let mut open = 1 + usize::from(long.is_some());
+        let mut long = long.unwrap_or_else(never);
+        while open > 0 {
             // Chunks first: a large file is waiting for them, and they hold memory.
             select_biased! {
                 recv(self.chunks.1) -> piece => if let Ok(piece) = piece { piece.run(self, &mut scratch) },
-                recv(jobs) -> job => match job {
-                    Ok(job) => self.job(job, &mut scratch, &mut slab),
-                    Err(_) => return,
+                recv(long) -> job => match job {
+                    Ok(job) => self.file(job, &mut scratch),
+                    Err(_) => (long, open) = (never(), open - 1),
+                },
+                recv(short) -> job => match job {
+                    Ok(Job::Slab(SlabJob { files, promise })) => promise.keep(self.slab(files, &mut scratch, &mut slab)),
+                    Ok(Job::File(job)) => self.file(job, &mut scratch),
+                    Err(_) => (short, open) = (never(), open - 1),
                 },
             }
         }
     }
 
-    fn job(&self, job: Job, scratch: &mut Scratch, slab: &mut Slab) {
-        match job {
-            Job::Slab(files, outcome) => outcome.set(self.slab(files, scratch, slab)),
-            Job::File(found, outcome) => outcome.set(large::read(self, *found, scratch).map(|made| vec![made])),
+    fn file(&self, job: FileJob, scratch: &mut Scratch) {
+        let FileJob { found, promise } = job;
+        promise.keep(large::read(self, *found, scratch).map(|made| vec![made]));
+    }
+
+    /// Buffers for a file of about this length.
+    pub(super) fn buffers_for(&self, bytes: u64) -> &Spare {
+        if bytes > MEDIUM_BYTES {
+            &self.long_buffers
+        } else {
+            &self.short_buffers
         }
     }
 
@@ -161,8 +202,7 @@ impl Workers<'_, '_> {
                 continue;
             }
             self.read(file.len() as u64);
-            self.remark(&found, changed, attributes.failure.as_ref());
-            found.metadata.attributes = attributes.values;
+            let remarks = finish(&mut found, changed, attributes);
             let size = file.len() as u64;
             let content = if size == 0 {
                 Content::Empty
@@ -183,6 +223,10 @@ impl Workers<'_, '_> {
                         }
                     }
                     _ => {
+                        if slab.len() + file.len() > SLAB_BYTES_ROOM {
+                            self.save_slab(slab, &mut here, &mut made, scratch)?;
+                            known_here.clear();
+                        }
                         let offset = *known_here.entry(hash).or_insert_with(|| {
                             slab.extend_from_slice(file);
                             (slab.len() - file.len()) as u32
@@ -196,36 +240,36 @@ impl Workers<'_, '_> {
                     }
                 }
             };
-            made.push(entry(found, size, content));
+            made.push(entry(found, size, content, remarks));
         }
-        if !here.is_empty() {
-            let id = self.writer.save_large(slab, scratch)?;
-            for place in here {
-                if let Made::Entry(entry) = &mut made[place]
-                    && let EntryKind::File {
-                        content: Content::Slab { blob, .. },
-                        ..
-                    } = &mut entry.kind
-                {
-                    *blob = id;
-                }
-            }
-        }
+        self.save_slab(slab, &mut here, &mut made, scratch)?;
         Ok(made)
     }
 
-    /// Tells of what a person should know about a file that was read.
-    pub(super) fn remark(&self, found: &Found, changed: bool, attributes: Option<&std::io::Error>) {
-        let path = || String::from_utf8_lossy(&found.path).into_owned();
-        if changed {
-            self.changed.fetch_add(1, Ordering::Relaxed);
-            self.progress.note(&format!("{} changed while it was read", path()));
+    /// Saves a slab, and tells the files in it which one it is.
+    fn save_slab(
+        &self,
+        slab: &mut Vec<u8>,
+        here: &mut Vec<usize>,
+        made: &mut [Made],
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        if here.is_empty() {
+            return Ok(());
         }
-        if let Some(error) = attributes {
-            self.changed.fetch_add(1, Ordering::Relaxed);
-            self.progress
-                .note(&format!("Some attributes of {} could not be read: {error}", path()));
+        let id = self.writer.save_large(slab, scratch)?;
+        for place in here.drain(..) {
+            if let Made::Entry(entry, _) = &mut made[place]
+                && let EntryKind::File {
+                    content: Content::Slab { blob, .. },
+                    ..
+                } = &mut entry.kind
+            {
+                *blob = id;
+            }
         }
+        slab.clear();
+        Ok(())
     }
 }
 
@@ -236,22 +280,70 @@ struct Slab {
     file: Vec<u8>,
 }
 
+/// The change time of an item that some attributes are missing of: no later backup takes it for unchanged, and each one tells of the loss.
+pub(super) const UNKNOWN_CHANGE: Timestamp = Timestamp(0);
+
+/// Takes over the attributes of a file that was read. Gives what a person should know about it.
+pub(super) fn finish(found: &mut Found, changed: bool, attributes: Attributes) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let path = String::from_utf8_lossy(&found.path);
+    if changed {
+        remarks.push(format!("{path} changed while it was read"));
+    }
+    if let Some(error) = attributes.failure {
+        remarks.push(format!("Some attributes of {path} could not be read: {error}"));
+        found.metadata.changed = UNKNOWN_CHANGE;
+    }
+    found.metadata.attributes = attributes.values;
+    remarks
+}
+
 /// The entry of a file of which `size` bytes were read.
-pub(super) fn entry(found: Found, size: u64, content: Content) -> Made {
+pub(super) fn entry(found: Found, size: u64, content: Content, remarks: Vec<String>) -> Made {
     let mut entry = found.into_entry(content);
     if let EntryKind::File { size: stored, .. } = &mut entry.kind {
         *stored = size;
     }
-    Made::Entry(Box::new(entry))
+    Made::Entry(Box::new(entry), remarks)
 }
 
 /// What becomes of an item that could not be read.
 pub(super) fn failure(found: &Found, error: &std::io::Error) -> Made {
-    if error.kind() == std::io::ErrorKind::NotFound {
-        return Made::Vanished;
+    let path = String::from_utf8_lossy(&found.path);
+    let why = if error.kind() == std::io::ErrorKind::NotFound {
+        format!("{path} vanished before it was read")
+    } else {
+        format!("Could not read {path}: {error}")
+    };
+    Made::Failed(found.path.clone(), why)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::source::{SourceOptions, Walk};
+
+    #[test]
+    fn an_item_that_lost_attributes_is_said_and_never_looks_unchanged_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "content").unwrap();
+        let walk = Walk::new(&[folder.path().to_owned()], SourceOptions::default()).unwrap();
+        let mut found = walk.flatten().last().unwrap().unwrap();
+        let changed = found.metadata.changed;
+        let whole = Attributes {
+            values: vec![(b"user.a".to_vec(), b"1".to_vec())],
+            failure: None,
+        };
+        assert_eq!(finish(&mut found, false, whole), Vec::<String>::new());
+        assert_eq!(found.metadata.changed, changed);
+        assert_eq!(found.metadata.attributes.len(), 1);
+        let part = Attributes {
+            values: Vec::new(),
+            failure: Some(std::io::ErrorKind::PermissionDenied.into()),
+        };
+        let remarks = finish(&mut found, true, part);
+        assert_eq!(remarks.len(), 2, "{remarks:?}");
+        assert_ne!(found.metadata.changed, changed);
     }
-    Made::Failed(
-        found.path.clone(),
-        format!("Could not read {}: {error}", String::from_utf8_lossy(&found.path)),
-    )
 }

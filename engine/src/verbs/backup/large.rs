@@ -1,12 +1,13 @@
 //! Files that are read in chunks. The chunks of one file are compressed by all workers; the one that reads it keeps their order.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crossbeam_channel::TrySendError;
 
 use super::cutting::{DEVICE_BYTES, Style, style_of};
-use super::jobs::{Piece, SMALL_BYTES, Workers, entry, failure};
+use super::jobs::{Piece, SMALL_BYTES, Workers, entry, failure, finish};
 use super::queue::Made;
 use super::regions::{self, Failure};
 use crate::format::tree::{Content, ContentWriter, Extent, TreeSink};
@@ -20,12 +21,15 @@ const READ_BYTES: usize = 1 << 20;
 const LOOK_AHEAD: usize = 4 << 20;
 /// Chunks of one file that are under way at most.
 const AHEAD: usize = 8;
+/// Bytes of the chunks of all files that wait for a worker or are with one; beyond, who reads a file saves its chunks itself.
+const CHUNK_BYTES_MAX: usize = 20 << 20;
 
 /// A chunk on its way to be saved by whoever is free.
 pub(super) struct ChunkJob {
     bytes: Vec<u8>,
     style: Style,
-    slot: Arc<ChunkSlot>,
+    /// To be taken when the chunk is saved.
+    slot: Option<Arc<ChunkSlot>>,
 }
 
 #[derive(Default)]
@@ -36,39 +40,71 @@ struct ChunkSlot {
 
 impl ChunkJob {
     /// Saves the chunk.
-    pub(super) fn run(self, writer: &Writer<'_>, spare: &Spare, scratch: &mut Scratch) {
+    pub(super) fn run(mut self, workers: &Workers<'_, '_>, scratch: &mut Scratch) {
+        let bytes = std::mem::take(&mut self.bytes);
         let id = match self.style {
-            Style::Content => writer.save_large(&self.bytes, scratch),
-            Style::Fixed(_) => writer.save(BlobKind::Data, &self.bytes, scratch),
+            Style::Content => workers.writer.save_large(&bytes, scratch),
+            Style::Fixed(_) => workers.writer.save(BlobKind::Data, &bytes, scratch),
         };
-        spare.give_back(self.bytes);
-        if let Ok(mut slot) = self.slot.id.lock() {
-            *slot = Some(id);
+        workers.chunk_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
+        workers.chunk_buffers.give_back(bytes);
+        if let Some(slot) = self.slot.take() {
+            slot.set(id);
         }
-        self.slot.ready.notify_all();
     }
 }
 
-/// Buffers that are used again: fresh ones cost page faults, and an allocator that is asked for many sizes keeps too much.
-#[derive(Default)]
-pub(super) struct Spare(Mutex<Vec<Vec<u8>>>);
+impl Drop for ChunkJob {
+    /// A chunk whose thread died is not waited for.
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            slot.set(Err(died()));
+        }
+    }
+}
 
-/// Spare buffers that are kept at most, and the longest of them.
-const SPARE_MAX: usize = 8;
-const SPARE_BYTES_MAX: usize = 16 << 20;
+impl ChunkSlot {
+    /// Leaves what became of the chunk.
+    fn set(&self, id: Result<BlobId>) {
+        *self.id.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+        self.ready.notify_all();
+    }
+}
+
+fn died() -> Error {
+    Error::Internal("a thread that saves chunks died".into())
+}
+
+/// Buffers that are used again: fresh ones cost page faults, and an allocator that is asked for many sizes keeps too much.
+pub(super) struct Spare {
+    buffers: Mutex<Vec<Vec<u8>>>,
+    bytes_max: usize,
+}
 
 impl Spare {
+    /// Keeps up to so many bytes.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self {
+            buffers: Mutex::default(),
+            bytes_max,
+        }
+    }
+
     /// A buffer that may hold old bytes.
     fn take(&self) -> Vec<u8> {
-        self.0.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default()
+        self.buffers
+            .lock()
+            .ok()
+            .and_then(|mut spare| spare.pop())
+            .unwrap_or_default()
     }
 
     fn give_back(&self, buffer: Vec<u8>) {
-        if let Ok(mut spare) = self.0.lock()
-            && spare.len() < SPARE_MAX
-            && buffer.capacity() <= SPARE_BYTES_MAX
-        {
-            spare.push(buffer);
+        if let Ok(mut spare) = self.buffers.lock() {
+            let kept: usize = spare.iter().map(Vec::capacity).sum();
+            if kept + buffer.capacity() <= self.bytes_max {
+                spare.push(buffer);
+            }
         }
     }
 }
@@ -94,6 +130,8 @@ pub(super) struct ChunkStream<'a, 'w, 'r> {
     /// Bytes that have been read and not cut, and room behind them that may hold old bytes.
     buffer: Vec<u8>,
     filled: usize,
+    /// Where in the file the buffer begins.
+    offset: u64,
     under_way: VecDeque<(u32, Arc<ChunkSlot>)>,
     hole: u64,
     content: ContentWriter,
@@ -107,8 +145,9 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
             style,
             name: name.to_vec(),
             expected,
-            buffer: workers.stream_buffers.take(),
+            buffer: workers.buffers_for(expected).take(),
             filled: 0,
+            offset: 0,
             under_way: VecDeque::new(),
             hole: 0,
             content: ContentWriter::new(),
@@ -134,6 +173,7 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
     pub(super) fn hole(&mut self, length: u64, scratch: &mut Scratch) -> Result<()> {
         self.cut(true, scratch)?;
         self.settle(0, scratch)?;
+        self.offset += length;
         self.push(Extent::Hole { length }, scratch)
     }
 
@@ -152,14 +192,18 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
             let length = match style {
                 Style::Content if rest.len() < most && !last => None,
                 Style::Content => self.workers.chunker.cut(rest, last),
-                Style::Fixed(block) if rest.len() >= block => Some(block),
-                Style::Fixed(_) => last.then_some(rest.len()),
+                Style::Fixed(block) => {
+                    // Blocks are aligned to the file, whatever holes it has: the first one after a hole may be shorter.
+                    let whole = block - (self.offset % block as u64) as usize;
+                    (last || rest.len() >= whole).then_some(whole.min(rest.len()))
+                }
             };
             let Some(length) = length else { break };
             let mut chunk = self.workers.chunk_buffers.take();
             chunk.clear();
             chunk.extend_from_slice(&rest[..length]);
             start += length;
+            self.offset += length as u64;
             self.send(chunk, style, scratch)?;
         }
         self.buffer.copy_within(start..self.filled, 0);
@@ -180,21 +224,28 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
         self.settle(AHEAD, scratch)?;
         let slot = Arc::new(ChunkSlot::default());
         self.under_way.push_back((chunk.len() as u32, Arc::clone(&slot)));
-        match self.workers.chunks.0.try_send(Piece::Chunk(ChunkJob {
+        let length = chunk.len();
+        let given = self.workers.chunk_bytes.fetch_add(length, Ordering::Relaxed);
+        let piece = Piece::Chunk(ChunkJob {
             bytes: chunk,
             style,
-            slot,
-        })) {
-            Ok(()) => {}
-            // Everybody is busy: so are we.
-            Err(TrySendError::Full(piece) | TrySendError::Disconnected(piece)) => piece.run(self.workers, scratch),
+            slot: Some(slot),
+        });
+        let own = if given + length > CHUNK_BYTES_MAX {
+            Some(piece)
+        } else {
+            let sent = self.workers.chunks.0.try_send(piece);
+            sent.err().map(TrySendError::into_inner)
+        };
+        // Everybody is busy: so are we.
+        if let Some(piece) = own {
+            piece.run(self.workers, scratch);
         }
         Ok(())
     }
 
     /// Takes finished chunks in order until at most `most` are under way; helps while it waits.
     fn settle(&mut self, most: usize, scratch: &mut Scratch) -> Result<()> {
-        let died = || Error::Internal("a thread that saves chunks died".into());
         while let Some((length, slot)) = self.under_way.front() {
             let (length, slot) = (*length, Arc::clone(slot));
             let mut state = slot.id.lock().map_err(|_| died())?;
@@ -242,6 +293,18 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
         Ok(())
     }
 
+    fn give_back(&mut self) {
+        let spare = self.workers.buffers_for(self.expected);
+        spare.give_back(std::mem::take(&mut self.buffer));
+    }
+
+    /// Gives up the stream. Chunks that are under way are waited for: what became of one concerns the whole backup.
+    fn abandon(mut self, scratch: &mut Scratch) -> Result<()> {
+        self.settle(0, scratch)?;
+        self.give_back();
+        Ok(())
+    }
+
     /// The end of the stream: its length and where its bytes are.
     pub(super) fn finish(mut self, scratch: &mut Scratch) -> Result<(u64, Content)> {
         self.cut(true, scratch)?;
@@ -253,7 +316,7 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
         if self.hole > 0 {
             self.content.push(Extent::Hole { length: self.hole }, &mut sink)?;
         }
-        self.workers.stream_buffers.give_back(std::mem::take(&mut self.buffer));
+        self.give_back();
         let size = self.content.size();
         Ok((size, self.content.finish(&mut sink)?))
     }
@@ -271,14 +334,22 @@ pub(super) fn read(workers: &Workers<'_, '_>, mut found: Found, scratch: &mut Sc
         Err(error) => return Ok(failure(&found, &error)),
     };
     let mut stream = ChunkStream::new(workers, found.name(), file.size(), Some(style));
-    if let Err(error) = fill(workers, &file, &mut stream, scratch)? {
-        return Ok(failure(&found, &error));
+    match fill(workers, &file, &mut stream, scratch)? {
+        Filled::Whole => {}
+        Filled::Failed(error) => {
+            stream.abandon(scratch)?;
+            return Ok(failure(&found, &error));
+        }
+        Filled::Interrupted => {
+            stream.abandon(scratch)?;
+            return Ok(Made::Interrupted);
+        }
     }
     let (size, content) = stream.finish(scratch)?;
-    let attributes = file.attributes();
-    workers.remark(&found, file.has_changed().unwrap_or(false), attributes.failure.as_ref());
-    found.metadata.attributes = attributes.values;
-    Ok(entry(found, size, content))
+    // When the system does not say whether it changed, it may have.
+    let changed = file.has_changed().unwrap_or(true);
+    let remarks = finish(&mut found, changed, file.attributes());
+    Ok(entry(found, size, content, remarks))
 }
 
 /// How a file is cut, by its kind, its name and its first bytes.
@@ -291,20 +362,29 @@ fn style_of_file(found: &Found, file: &OpenFile) -> std::io::Result<Style> {
     Ok(style_of(found.name(), file.size(), &start[..count]))
 }
 
-/// Reads all data of the file into the stream. The outer error ends the backup, the inner one this file.
+/// How reading a file ended, when the backup goes on.
+enum Filled {
+    Whole,
+    Failed(std::io::Error),
+    /// A person wants to stop. What is stored of the file is used by the next backup.
+    Interrupted,
+}
+
+/// Reads all data of the file into the stream.
 fn fill(
     workers: &Workers<'_, '_>,
     file: &Arc<OpenFile>,
     stream: &mut ChunkStream<'_, '_, '_>,
     scratch: &mut Scratch,
-) -> Result<std::io::Result<()>> {
+) -> Result<Filled> {
     let mut at = 0;
     for data in file.data_extents() {
         let data = match data {
             Ok(data) => data,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Filled::Failed(error)),
         };
         if data.start > at {
+            workers.progress.done(0, data.start - at);
             stream.hole(data.start - at, scratch)?;
         }
         at = data.start;
@@ -312,35 +392,56 @@ fn fill(
             // What came before is cut to its end, as before a hole.
             stream.cut(true, scratch)?;
             stream.settle(0, scratch)?;
-            at = match regions::read(workers, file, at..data.end, scratch, |extent, scratch| {
+            let read = regions::read(workers, file, at..data.end, scratch, |extent, scratch| {
                 stream.push(extent, scratch)
-            }) {
-                Ok(end) if end < data.end => return Ok(Ok(())),
+            });
+            at = match read {
+                // The file has become shorter; what is there now is all there is.
+                Ok(end) if end < data.end => return Ok(Filled::Whole),
                 Ok(end) => end,
-                Err(Failure::Read(error)) => return Ok(Err(error)),
+                Err(Failure::Read(error)) => return Ok(Filled::Failed(error)),
+                Err(Failure::Interrupted) => return Ok(Filled::Interrupted),
                 Err(Failure::Backup(error)) => return Err(error),
             };
         }
         while at < data.end {
+            if workers.progress.interrupted() {
+                return Ok(Filled::Interrupted);
+            }
             let room = stream.room();
             let most = room.len().min(usize::try_from(data.end - at).unwrap_or(usize::MAX));
             let read = match file.read_at(&mut room[..most], at) {
                 Ok(read) => read,
-                Err(error) => return Ok(Err(error)),
+                Err(error) => return Ok(Filled::Failed(error)),
             };
             stream.filled(read, scratch)?;
             workers.read(read as u64);
             at += read as u64;
             if read < most {
                 // The file has become shorter; what is there now is all there is.
-                return Ok(Ok(()));
+                return Ok(Filled::Whole);
             }
         }
     }
     if file.size() > at {
+        workers.progress.done(0, file.size() - at);
         stream.hole(file.size() - at, scratch)?;
     }
-    Ok(Ok(()))
+    // Some file systems (procfs, many in user space) show no size for what has content: then the end is where reading ends.
+    while file.size() == 0 {
+        if workers.progress.interrupted() {
+            return Ok(Filled::Interrupted);
+        }
+        let read = match file.read_at(stream.room(), at) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) => return Ok(Filled::Failed(error)),
+        };
+        stream.filled(read, scratch)?;
+        workers.read(read as u64);
+        at += read as u64;
+    }
+    Ok(Filled::Whole)
 }
 
 pub(super) fn is_zero(bytes: &[u8]) -> bool {

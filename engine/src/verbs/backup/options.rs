@@ -24,7 +24,7 @@ pub enum Input {
 /// Which snapshot unchanged files are taken from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ParentChoice {
-    /// The newest of the same source.
+    /// The newest of the same source that is complete; and what an interrupted backup after it has.
     #[default]
     Newest,
     /// This one.
@@ -70,9 +70,11 @@ pub struct BackupOptions {
     pub skip_if_unchanged: bool,
     /// Nothing is written; files are counted, not read.
     pub dry_run: bool,
+    /// Somebody looks at the progress: without a parent that tells how much there is, a second walk finds out ahead.
+    pub estimate: bool,
     /// The compression level, -7 to 19; without one, what suits slabs, chunks and trees.
     pub level: Option<i32>,
-    /// Threads that read and compress, 1 to 256.
+    /// Threads that read and compress, 1 to 12; more are not used.
     pub workers: usize,
     /// Packs that are uploaded at once, 1 to 64.
     pub uploads: usize,
@@ -118,7 +120,7 @@ pub struct BackupReport {
     pub unchanged: bool,
     /// A person interrupted it: the snapshot lacks what comes after some path.
     pub interrupted: bool,
-    /// The first 100 items that could not be read: path and reason.
+    /// The first 100 items that could not be read, or not as they should be: path and reason. `counts.errors` says how many there are.
     pub errors: Vec<(Vec<u8>, String)>,
     /// When it began.
     pub started: Timestamp,

@@ -38,6 +38,8 @@ impl ReadAt for Part {
 pub(super) enum Failure {
     /// The file could not be read: it fails by itself.
     Read(io::Error),
+    /// A person wants to stop.
+    Interrupted,
     /// The backup cannot go on.
     Backup(Error),
 }
@@ -270,7 +272,7 @@ fn died() -> Failure {
 /// Saves a chunk; zeros are a hole.
 fn save(workers: &Workers<'_, '_>, cut: Cut<'_>, scratch: &mut Scratch) -> std::result::Result<Extent, Failure> {
     if workers.progress.interrupted() {
-        return Err(Failure::Backup(Error::Interrupted));
+        return Err(Failure::Interrupted);
     }
     workers.read(cut.data.len() as u64);
     if is_zero(cut.data) {

@@ -1,28 +1,31 @@
 //! The session around a backup: parent, walk, workers, tree, commit.
 
+mod before;
+mod estimate;
 mod feed;
+mod links;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::bounded;
 
 use self::feed::Feed;
+use self::links::Links;
 use super::change::Parent;
-use super::jobs::{Job, Workers};
+use super::jobs::{Jobs, LARGE_AT_ONCE, WORKERS_MAX, Workers};
 use super::large::Spare;
-use super::options::{BackupOptions, BackupReport, Continued, Input, ParentChoice};
+use super::options::{BackupOptions, BackupReport, Input};
 use crate::chunker::{Chunker, ChunkerParameters};
-use crate::format::end::Outcome;
 use crate::format::open::SessionKind;
 use crate::format::snapshot::{RootId, Snapshot};
 use crate::format::tree::{Content, Entry, EntryKind, TreeWriter};
 use crate::repository::writer::WriterOptions;
-use crate::repository::{Repository, SnapshotFilter, Writer};
-use crate::source::{StreamSource, Walk};
+use crate::repository::{Repository, Writer};
+use crate::source::{SourceError, SourceOptions, StreamSource, Walk};
 use crate::words::{BlobId, Error, Progress, Result, Timestamp};
 
 const ERRORS_KEPT: usize = 100;
@@ -57,7 +60,7 @@ pub fn source_path(path: &Path, here: &Path) -> Vec<u8> {
     tidy(here.join(path).as_os_str().as_bytes())
 }
 
-/// What tells one source from another: host and paths, keyed.
+/// What tells one source from another: host and paths, keyed. The order of the paths, and how often one is named, say nothing.
 ///
 /// # Errors
 /// [`Error::RoleTooSmall`].
@@ -68,6 +71,9 @@ pub fn source_of(repository: &Repository, host: &[u8], paths: &[Vec<u8>]) -> Res
         .as_ref()
         .ok_or_else(|| repository.role_too_small("a writer or an owner"))?;
     let mut message = [b"source".as_slice(), host, &[0]].concat();
+    let mut paths: Vec<&Vec<u8>> = paths.iter().collect();
+    paths.sort_unstable();
+    paths.dedup();
     for path in paths {
         message.extend_from_slice(path);
         message.push(0);
@@ -75,9 +81,6 @@ pub fn source_of(repository: &Repository, host: &[u8], paths: &[Vec<u8>]) -> Res
     let digest = key.subkey(&message);
     Ok(std::array::from_fn(|i| digest.expose()[i]))
 }
-
-/// Size, content and attributes of a file with several names.
-type LinkedFile = (u64, Content, Vec<(Vec<u8>, Vec<u8>)>);
 
 struct Run<'r, 'o> {
     repository: &'r Repository,
@@ -89,7 +92,7 @@ struct Run<'r, 'o> {
     report: BackupReport,
     owners: BTreeSet<u32>,
     groups: BTreeSet<u32>,
-    links: HashMap<(u64, u64), Option<LinkedFile>>,
+    links: Links,
 }
 
 impl<'r, 'o> Run<'r, 'o> {
@@ -122,7 +125,7 @@ impl<'r, 'o> Run<'r, 'o> {
             report,
             owners: BTreeSet::new(),
             groups: BTreeSet::new(),
-            links: HashMap::new(),
+            links: Links::default(),
         })
     }
 
@@ -217,83 +220,6 @@ impl<'r, 'o> Run<'r, 'o> {
         Ok(view.committed(parent).is_some_and(|end| end.is_snapshot()))
     }
 
-    /// Interrupted backups of this source whose packs can be used again.
-    fn find_continued(&mut self, writer: &Writer<'_>) {
-        let view = writer.view();
-        for (session, state) in &view.sessions {
-            let stopped = state.end.as_ref().is_none_or(|end| end.outcome != Outcome::Commit);
-            if *session == writer.session() || !stopped || !state.open || state.unreadable {
-                continue;
-            }
-            let Ok(open) = self.repository.session_open(view, *session) else {
-                continue;
-            };
-            let machine = &self.options.machine;
-            let here = open.host == machine.host && open.boot == machine.boot;
-            let running = state.end.is_none() && here && (machine.is_running)(open.process);
-            if open.source != self.source || open.kind != SessionKind::Backup || running {
-                continue;
-            }
-            let Ok(packs) = view.index.packs_of(*session) else {
-                continue;
-            };
-            let bytes = packs.iter().map(|pack| u64::from(pack.size)).sum();
-            let packs = packs.len() as u64;
-            if packs > 0 {
-                let continued = Continued {
-                    session: *session,
-                    started: open.started,
-                    packs,
-                    bytes,
-                };
-                self.report.continued.push(continued);
-                self.progress.note(&format!(
-                    "Continuing an interrupted backup: {packs} packs ({bytes} bytes) of session {} are used again",
-                    session.short()
-                ));
-            }
-        }
-    }
-
-    fn find_parent(&self, writer: &Writer<'_>) -> Result<Option<Parent<'r>>> {
-        let view = writer.view();
-        let (session, end) = match &self.options.parent {
-            ParentChoice::None => return Ok(None),
-            ParentChoice::This(wanted) => {
-                let id = self.repository.find_snapshot(wanted, &SnapshotFilter::default())?.id;
-                match view.committed(id) {
-                    Some(end) => (id, end),
-                    None => return Ok(None),
-                }
-            }
-            ParentChoice::Newest => {
-                let mine = view
-                    .all_committed()
-                    .filter(|(_, end)| end.is_snapshot() && end.index.source == self.source);
-                match mine.max_by_key(|(session, end)| (end.index.ended, *session)) {
-                    Some(newest) => newest,
-                    None => return Ok(None),
-                }
-            }
-        };
-        match self.repository.record(view, session, end) {
-            Ok(record) => {
-                let which = (session, record.root.0, record.started);
-                let (ctime, inode) = (self.options.ignore_ctime, self.options.ignore_inode);
-                Ok(Some(Parent::new(self.repository, which, ctime, inode)))
-            }
-            // A writer without the volume key of this source reads everything again.
-            Err(Error::RoleTooSmall { .. }) => Ok(None),
-            Err(error) => {
-                self.progress.note(&format!(
-                    "The snapshot {} cannot serve as the parent: {error}",
-                    session.short()
-                ));
-                Ok(None)
-            }
-        }
-    }
-
     fn chunker(&self) -> Result<Chunker> {
         let cutting = self.repository.config().chunker;
         if cutting.algorithm != 1 {
@@ -333,32 +259,63 @@ impl<'r, 'o> Run<'r, 'o> {
             .as_ref()
             .ok_or_else(|| self.repository.role_too_small("a writer or an owner"))?;
         let tree = TreeWriter::new(*cut.expose());
-        let count = self.options.workers.clamp(1, 256);
+        let count = self.options.workers.clamp(1, WORKERS_MAX);
         let workers = Workers {
             writer,
             chunker: &chunker,
             progress: self.progress,
             bytes_read: AtomicU64::new(0),
-            changed: AtomicU64::new(0),
             chunks: bounded(count * 2),
             count,
-            chunk_buffers: Spare::default(),
-            stream_buffers: Spare::default(),
+            chunk_bytes: AtomicUsize::new(0),
+            chunk_buffers: Spare::new(8 << 20),
+            long_buffers: Spare::new(LARGE_AT_ONCE * (16 << 20)),
+            short_buffers: Spare::new(8 << 20),
         };
         let parent_root = parent.as_ref().map(|parent| parent.root);
-        let (sender, receiver) = bounded::<Job>(count * 2);
+        if let Some(parent) = &parent {
+            self.progress.expect(parent.counts.files, parent.counts.bytes);
+        }
+        let estimated = match input {
+            Input::Paths(paths) if self.options.estimate && parent.is_none() => {
+                Some((paths.clone(), self.source_options()))
+            }
+            Input::Paths(_) | Input::Stream { .. } => None,
+        };
+        let (progress, ended) = (self.progress, AtomicBool::new(false));
+        let (short, long) = (bounded(count * 2), bounded(LARGE_AT_ONCE * 2));
         let root = std::thread::scope(|scope| {
-            for _ in 0..count {
-                let (workers, receiver) = (&workers, receiver.clone());
-                scope.spawn(move || workers.run(&receiver));
+            let threads: Vec<_> = (0..count)
+                .map(|number| {
+                    let jobs = Jobs {
+                        short: short.1.clone(),
+                        long: (number < LARGE_AT_ONCE).then(|| long.1.clone()),
+                    };
+                    let workers = &workers;
+                    scope.spawn(move || workers.run(jobs))
+                })
+                .collect();
+            let ended = &ended;
+            let scan = estimated.map(|(paths, options)| {
+                // What it does not find out, nobody is told.
+                scope.spawn(move || estimate::estimate(&paths, options, progress, ended).is_ok())
+            });
+            let (senders, receivers) = ((short.0, long.0), (short.1, long.1));
+            drop(receivers);
+            let mut feed = Feed::new(self, writer, senders, parent, tree);
+            let fed = match input {
+                Input::Paths(paths) => feed.walk(paths),
+                Input::Stream { name, source } => feed.stream(&workers, name, source.reader.as_mut()),
+            };
+            let root = fed.and_then(|()| feed.finish());
+            ended.store(true, Ordering::Relaxed);
+            let _ = scan.map(|scan| scan.join());
+            // Without the feed there are no more jobs, and the threads end.
+            let died = threads.into_iter().map(|thread| thread.join().is_err()).max();
+            match root {
+                Ok(_) if died == Some(true) => Err(Error::Internal("a thread that reads files died".into())),
+                root => root,
             }
-            drop(receiver);
-            let mut feed = Feed::new(self, writer, sender, parent, tree);
-            match input {
-                Input::Paths(paths) => feed.walk(paths)?,
-                Input::Stream { name, source } => feed.stream(&workers, name, source.reader.as_mut())?,
-            }
-            feed.finish()
         })?;
         if let Input::Stream { source, .. } = input {
             // Only a command that ended well has said everything.
@@ -366,11 +323,39 @@ impl<'r, 'o> Run<'r, 'o> {
                 .completion
                 .finish()?;
         }
-        self.report.counts.errors += workers.changed.load(Ordering::Relaxed);
         self.report.counts.bytes_read = workers.bytes_read.load(Ordering::Relaxed);
         Ok((root.id, parent_root))
     }
 
+    /// How the sources are walked: around what is the repository's own.
+    fn source_options(&self) -> SourceOptions {
+        let mut options = self.options.source.clone();
+        options.left_out.extend(self.repository.folders());
+        options
+    }
+
+    /// Takes over what a walk has left out.
+    fn walked(&mut self, walk: &Walk) {
+        self.report.excluded = walk.excluded();
+        for path in walk.left_out() {
+            let path = String::from_utf8_lossy(&path);
+            self.progress.note(&format!(
+                "Left out {path}: it belongs to the repository that is written"
+            ));
+        }
+    }
+
+    /// An item that the walk could not deliver.
+    fn not_found(&mut self, error: &SourceError) {
+        let why = if error.vanished() {
+            format!("{} vanished before it was read", String::from_utf8_lossy(&error.path))
+        } else {
+            error.to_string()
+        };
+        self.failed(&error.path, why);
+    }
+
+    /// Counts, shows and records what is wrong with an item.
     fn failed(&mut self, path: &[u8], why: String) {
         self.report.counts.errors += 1;
         self.progress.note(&why);
@@ -381,18 +366,19 @@ impl<'r, 'o> Run<'r, 'o> {
 
     fn dry_run(mut self, input: &Input) -> Result<BackupReport> {
         if let Input::Paths(paths) = input {
-            for batch in &mut Walk::new(paths, self.options.source.clone())? {
+            let mut walk = Walk::new(paths, self.source_options())?;
+            for batch in &mut walk {
                 for found in batch {
                     match found {
                         Ok(found) => count(&mut self.report, &found.into_entry(Content::Empty)),
-                        Err(error) if error.vanished() => {}
-                        Err(error) => self.failed(&error.path.clone(), error.to_string()),
+                        Err(error) => self.not_found(&error),
                     }
                 }
                 if self.progress.interrupted() {
                     return Err(Error::Interrupted);
                 }
             }
+            self.walked(&walk);
         }
         self.report.ended = (self.options.clock)();
         Ok(self.report)

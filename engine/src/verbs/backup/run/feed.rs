@@ -5,24 +5,23 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::super::change::{Parent, Verdict};
-use super::super::jobs::{Job, SMALL_BYTES, SlabPlan, Small, Workers};
+use super::super::jobs::{FileJob, Job, MEDIUM_BYTES, SMALL_BYTES, SlabJob, SlabPlan, Small, UNKNOWN_CHANGE, Workers};
 use super::super::large::Sink;
-use super::super::queue::{Item, Made, Next, Origin, Outcome, Queue};
+use super::super::queue::{Item, Made, Next, Origin, Outcome, Promise, Queue};
 use super::super::streams;
 use super::{Run, count};
-use crate::format::tree::{Content, Entry, EntryKind, Metadata, Root, TreeWriter};
+use crate::format::tree::{Content, Entry, EntryKind, Metadata, Root, TreeWriter, path, refusal};
 use crate::repository::{Scratch, Writer};
 use crate::source::{Found, FoundKind, Walk};
 use crate::words::{Error, Result};
 
-/// Entries between the walk and the tree at most: what workers may be behind.
-const QUEUE_MAX: usize = 32 << 10;
 
 /// Takes what the walk finds, gives jobs to workers and entries to the tree.
 pub(super) struct Feed<'f, 'w, 'r, 'o, 'p> {
     run: &'f mut Run<'r, 'o>,
     writer: &'w Writer<'r>,
-    jobs: Sender<Job>,
+    short: Sender<Job>,
+    long: Sender<FileJob>,
     queue: Queue,
     slab: SlabPlan,
     slab_outcome: Arc<Outcome>,
@@ -36,17 +35,19 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
     pub(super) fn new(
         run: &'f mut Run<'r, 'o>,
         writer: &'w Writer<'r>,
-        jobs: Sender<Job>,
+        (short, long): (Sender<Job>, Sender<FileJob>),
         parent: Option<Parent<'p>>,
         tree: TreeWriter,
     ) -> Self {
+        let queue = Queue::default();
         Self {
             run,
             writer,
-            jobs,
-            queue: Queue::default(),
+            short,
+            long,
             slab: SlabPlan::default(),
-            slab_outcome: Arc::default(),
+            slab_outcome: queue.outcome(),
+            queue,
             parent,
             tree,
             scratch: Scratch::new(),
@@ -55,7 +56,7 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
 
     /// Waits for all jobs, and stores the rest of the tree.
     pub(super) fn finish(mut self) -> Result<Root> {
-        self.drain(0)?;
+        self.drain(true)?;
         let Self {
             tree,
             writer,
@@ -70,22 +71,21 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
 
     pub(super) fn walk(&mut self, paths: &[std::path::PathBuf]) -> Result<()> {
         self.run.progress.stage("Reading");
-        let mut walk = Walk::new(paths, self.run.options.source.clone())?;
+        let mut walk = Walk::new(paths, self.run.source_options())?;
         for batch in &mut walk {
             for found in batch {
                 match found {
                     Ok(found) => self.found(found)?,
-                    Err(error) if error.vanished() => {}
-                    Err(error) => self.run.failed(&error.path.clone(), error.to_string()),
+                    Err(error) => self.run.not_found(&error),
                 }
             }
-            self.drain(QUEUE_MAX)?;
+            self.drain(false)?;
             if self.run.progress.interrupted() {
                 self.run.report.interrupted = true;
                 break;
             }
         }
-        self.run.report.excluded = walk.excluded();
+        self.run.walked(&walk);
         self.send_slab()
     }
 
@@ -95,6 +95,10 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
         name: &[u8],
         reader: &mut dyn std::io::Read,
     ) -> Result<()> {
+        if name.is_empty() || path::check(name, 0).is_err() {
+            let name = String::from_utf8_lossy(name);
+            return Err(Error::Invalid(format!("A stream cannot be stored as `{name}`")));
+        }
         self.run.progress.stage("Reading the stream");
         let now = self.run.started;
         let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
@@ -117,29 +121,27 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
 
     fn found(&mut self, mut found: Found) -> Result<()> {
         if !matches!(found.kind, FoundKind::File { .. }) {
-            found.metadata.attributes = self.attributes_of(&found);
+            self.add_attributes(&mut found);
             self.queue.push(Item::Ready(Box::new(found.into_entry(Content::Empty))));
             return Ok(());
         }
-        if let Some(link) = found.link() {
-            let key = (link.device, found.metadata.inode);
-            if self.run.links.contains_key(&key) {
-                self.queue.push(Item::Link(Box::new(found)));
-                return Ok(());
-            }
-            self.run.links.insert(key, None);
+        if let Some(link) = found.link()
+            && self.run.links.meet((link.device, found.metadata.inode))
+        {
+            self.queue.push(Item::Link(Box::new(found)));
+            return Ok(());
         }
         let (verdict, lost) = match &mut self.parent {
-            Some(parent) => parent.judge(&found, self.writer)?,
+            Some(parent) => parent.judge(&found)?,
             None => (Verdict::New, None),
         };
-        if let Some(error) = lost {
-            self.run.progress.note(&format!(
-                "The parent snapshot cannot be read on: {error}; everything else is read anew"
-            ));
-        }
+        self.note_lost_parent(lost);
         let (origin, known) = match verdict {
-            Verdict::Unchanged(entry) => {
+            Verdict::Unchanged(mut entry, failure) => {
+                if let Some(error) = failure {
+                    self.attributes_failed(&entry.path, &error);
+                    entry.metadata.changed = UNKNOWN_CHANGE;
+                }
                 self.run.report.counts.files_unmodified += 1;
                 self.run.progress.done(1, entry.size());
                 self.queue.push(Item::Ready(Box::new(entry)));
@@ -148,11 +150,10 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
             Verdict::Changed(known) => (Origin::Changed, known),
             Verdict::New => (Origin::New, None),
         };
-        let device = matches!(found.kind, FoundKind::File { from_device: true, .. });
-        if found.size() > SMALL_BYTES || device {
-            let outcome = Arc::<Outcome>::default();
+        if !is_small(&found) {
+            let outcome = self.queue.outcome();
             self.queue.push(Item::From(Arc::clone(&outcome), 0, origin));
-            return self.send(Job::File(Box::new(found), outcome));
+            return self.send_file(found, outcome);
         }
         self.queue
             .push(Item::From(Arc::clone(&self.slab_outcome), self.slab.len(), origin));
@@ -163,55 +164,83 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
         }
     }
 
-    /// Attributes of what is no file: those of the parent when nothing about the inode has changed.
-    fn attributes_of(&mut self, found: &Found) -> Vec<(Vec<u8>, Vec<u8>)> {
-        if let Some(parent) = &mut self.parent
-            && let (Some(before), _) = parent.find(&found.path)
-            && before.metadata.changed == found.metadata.changed
-            && before.metadata.inode == found.metadata.inode
-        {
-            return before.metadata.attributes.clone();
+    fn note_lost_parent(&self, lost: Option<Error>) {
+        if let Some(error) = lost {
+            let said = format!("The parent snapshot cannot be read on: {error}; what it would tell is read anew");
+            self.run.progress.note(&said);
+        }
+    }
+
+    fn attributes_failed(&mut self, path: &[u8], error: &std::io::Error) {
+        let shown = String::from_utf8_lossy(path);
+        let why = if error.kind() == std::io::ErrorKind::NotFound {
+            format!("{shown} vanished before its attributes were read")
+        } else {
+            format!("Some attributes of {shown} could not be read: {error}")
+        };
+        self.run.failed(path, why);
+    }
+
+    /// Reads the attributes of what is no file, or takes the parent's when nothing about the inode has changed.
+    fn add_attributes(&mut self, found: &mut Found) {
+        if let Some(parent) = &mut self.parent {
+            let (before, lost) = parent.attributes(found);
+            self.note_lost_parent(lost);
+            if let Some(attributes) = before {
+                found.metadata.attributes = attributes;
+                return;
+            }
         }
         let attributes = found.attributes();
-        if let Some(error) = attributes
-            .failure
-            .filter(|error| error.kind() != std::io::ErrorKind::NotFound)
-        {
-            let path = String::from_utf8_lossy(&found.path);
-            self.run.failed(
-                &found.path,
-                format!("Some attributes of {path} could not be read: {error}"),
-            );
+        found.metadata.attributes = attributes.values;
+        if let Some(error) = attributes.failure {
+            self.attributes_failed(&found.path, &error);
+            found.metadata.changed = UNKNOWN_CHANGE;
         }
-        attributes.values
     }
 
     fn send_slab(&mut self) -> Result<()> {
         if self.slab.is_empty() {
             return Ok(());
         }
-        let outcome = std::mem::take(&mut self.slab_outcome);
+        let outcome = std::mem::replace(&mut self.slab_outcome, self.queue.outcome());
         let files = self.slab.take();
-        self.send(Job::Slab(files, outcome))
+        self.send_files(files, outcome)
     }
 
-    fn send(&self, job: Job) -> Result<()> {
-        self.jobs
-            .send(job)
-            .map_err(|_| Error::Internal("the threads that read files are gone".into()))
+    fn send_files(&self, files: Vec<Small>, outcome: Arc<Outcome>) -> Result<()> {
+        let promise = Promise::of(outcome);
+        self.short
+            .send(Job::Slab(SlabJob { files, promise }))
+            .map_err(|_| gone())
     }
 
-    /// Writes what is ready; more, waiting, while over `most` entries are in the queue.
-    fn drain(&mut self, most: usize) -> Result<()> {
-        if self.queue.len() > most {
-            // The head may be waiting for a slab that is not under way yet.
+    fn send_file(&self, found: Found, outcome: Arc<Outcome>) -> Result<()> {
+        let is_long = found.size() > MEDIUM_BYTES;
+        let (found, promise) = (Box::new(found), Promise::of(outcome));
+        let job = FileJob { found, promise };
+        if is_long {
+            self.long.send(job).map_err(|_| gone())
+        } else {
+            self.short.send(Job::File(job)).map_err(|_| gone())
+        }
+    }
+
+    /// Writes what is ready; more, waiting, while the queue is too full, or while there is anything when `all` is set.
+    fn drain(&mut self, all: bool) -> Result<()> {
+        // What workers make may fill the queue at any moment; but only a queue whose slabs are all under way may be waited for.
+        let waits = all || self.queue.is_full();
+        if waits {
             self.send_slab()?;
         }
-        while let Some(next) = self.queue.pop(self.queue.len() > most)? {
+        while let Some(next) = self.queue.pop(all || waits && self.queue.is_full())? {
             match next {
                 Next::Ready(entry) => self.write(*entry)?,
                 Next::Link(found) => self.write_link(*found)?,
-                Next::Made(Made::Entry(entry), origin) => {
+                Next::Made(Made::Entry(entry, remarks), origin) => {
+                    for remark in remarks {
+                        self.run.failed(&entry.path, remark);
+                    }
                     match origin {
                         Origin::New => self.run.report.counts.files_new += 1,
                         Origin::Changed => self.run.report.counts.files_changed += 1,
@@ -220,49 +249,49 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
                     self.write(*entry)?;
                 }
                 Next::Made(Made::Failed(path, why), _) => self.run.failed(&path, why),
-                Next::Made(Made::Vanished, _) => {}
+                Next::Made(Made::Interrupted, _) => self.run.report.interrupted = true,
             }
         }
         Ok(())
     }
 
-    /// Another name of a file that has been written: the same content.
-    fn write_link(&mut self, found: Found) -> Result<()> {
-        let key = found.link().map(|link| (link.device, found.metadata.inode));
-        let first = key.and_then(|key| self.run.links.get(&key).cloned().flatten());
-        let Some((size, content, attributes)) = first else {
-            // The first name could not be read, so this one cannot either.
-            let why = format!(
-                "Could not read {}: another name of it could not be read",
-                String::from_utf8_lossy(&found.path)
-            );
-            self.run.failed(&found.path, why);
-            return Ok(());
+    /// Another name of a file that came before: the same content, if it has been read and still is the file's. Otherwise this name is read.
+    fn write_link(&mut self, mut found: Found) -> Result<()> {
+        let Some(first) = self.run.links.take(&found) else {
+            let outcome = self.queue.outcome();
+            self.queue.push_first(Item::From(Arc::clone(&outcome), 0, Origin::New));
+            if is_small(&found) {
+                let known = None;
+                return self.send_files(vec![Small { found, known }], outcome);
+            }
+            return self.send_file(found, outcome);
         };
-        let mut found = found;
-        found.metadata.attributes = attributes;
+        found.metadata.attributes = first.attributes;
         self.run.report.counts.files_unmodified += 1;
-        self.run.progress.done(1, 0);
-        let mut entry = found.into_entry(content);
+        self.run.progress.done(1, first.size);
+        let mut entry = found.into_entry(first.content);
         if let EntryKind::File { size: stored, .. } = &mut entry.kind {
-            *stored = size;
+            *stored = first.size;
         }
         self.write(entry)
     }
 
-    fn write(&mut self, entry: Entry) -> Result<()> {
+    fn write(&mut self, mut entry: Entry) -> Result<()> {
+        if let Some(mut why) = refusal(&entry) {
+            // Better without its attributes than not at all.
+            let attributes = std::mem::take(&mut entry.metadata.attributes);
+            let path = String::from_utf8_lossy(&entry.path).into_owned();
+            if let Some(still) = refusal(&entry) {
+                why = still;
+                self.run.failed(&entry.path, format!("{path} cannot be stored: {why}"));
+                return Ok(());
+            }
+            let said = format!("The {} attributes of {path} cannot be stored: {why}", attributes.len());
+            self.run.failed(&entry.path, said);
+        }
         self.run.owners.insert(entry.metadata.user);
         self.run.groups.insert(entry.metadata.group);
-        if let EntryKind::File {
-            size,
-            content,
-            link: Some(link),
-            ..
-        } = &entry.kind
-        {
-            let known = (*size, content.clone(), entry.metadata.attributes.clone());
-            self.run.links.insert((link.device, entry.metadata.inode), Some(known));
-        }
+        self.run.links.keep(&entry);
         count(&mut self.run.report, &entry);
         self.tree.push(
             &entry,
@@ -272,4 +301,14 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
             },
         )
     }
+}
+
+/// Whether a file may share a slab.
+fn is_small(found: &Found) -> bool {
+    let device = matches!(found.kind, FoundKind::File { from_device: true, .. });
+    found.size() <= SMALL_BYTES && !device
+}
+
+fn gone() -> Error {
+    Error::Internal("the threads that read files are gone".into())
 }

@@ -1,0 +1,35 @@
+//! How much there is to back up: a second walk, ahead of the one that reads, for somebody who looks at the progress.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::source::{FoundKind, SourceOptions, Walk};
+use crate::words::{Progress, Result};
+
+/// Sums up files and their bytes, and tells of them as they are found, until there are no more or `stop` is set.
+///
+/// # Errors
+/// As [`Walk::new`].
+pub(super) fn estimate(
+    paths: &[PathBuf],
+    options: SourceOptions,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<()> {
+    // One thread: the walk that reads is never far behind, and needs the others.
+    let walk = Walk::new(paths, SourceOptions { threads: 1, ..options })?;
+    let (mut files, mut bytes) = (0u64, 0u64);
+    for batch in walk {
+        for found in batch.iter().flatten() {
+            if let FoundKind::File { size, .. } = found.kind {
+                files += 1;
+                bytes = bytes.saturating_add(size);
+            }
+        }
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        progress.expect(files, bytes);
+    }
+    Ok(())
+}
