@@ -96,7 +96,8 @@ fn units(path: &Path, files: &mut u64) -> Vec<Unit> {
             bytes += size;
             slab.push((path, size));
             if bytes >= SLAB - SMALL {
-                (units.push(Unit::Slab(std::mem::take(&mut slab))), bytes = 0);
+                units.push(Unit::Slab(std::mem::take(&mut slab)));
+                bytes = 0;
             }
         }
     }

@@ -239,10 +239,30 @@ impl IndexBuilder {
     /// # Errors
     /// [`Error::Damaged`] when the segment is.
     pub fn add_segment(&mut self, name: &str, plaintext: &[u8]) -> Result<()> {
-        if !self.held.contains(name) {
-            self.gathered.add(name, Segment::decode(name, plaintext)?);
-            self.held.insert(name.to_owned());
+        if self.held.contains(name) {
+            return Ok(());
         }
+        self.add(name, Segment::decode(name, plaintext)?)
+    }
+
+    /// Adds a segment that a session has written. It speaks for the session's own packs alone: what it said of others' would be counted by maintenance.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], also for a segment that names a pack of another session; [`Error::Io`] when a file of the cache cannot be used.
+    pub fn add_segment_of(&mut self, session: SessionId, name: &str, plaintext: &[u8]) -> Result<()> {
+        if self.held.contains(name) {
+            return Ok(());
+        }
+        let segment = Segment::decode(name, plaintext)?;
+        if segment.packs.iter().any(|pack| pack.name.session != session) {
+            return Err(Error::damaged(name, "it names packs of another session"));
+        }
+        self.add(name, segment)
+    }
+
+    fn add(&mut self, name: &str, segment: Segment) -> Result<()> {
+        self.gathered.add(name, segment);
+        self.held.insert(name.to_owned());
         if self.folder.is_some() && self.gathered.len() >= ENTRIES_GATHERED_MAX {
             self.settle_in_file(ENTRIES_WORTH_A_FILE)?;
         }

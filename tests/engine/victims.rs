@@ -212,7 +212,7 @@ fn refer(bench: &Bench, snapshot: SessionId, external: bool, change_them: impl F
         outcome: Outcome::Commit,
         nonce: end.nonce,
         index: &index,
-        maintenance: Some((&part, public)),
+        maintenance: Some((&part, &keys.maintenance)),
         snapshot: Some((&record, &tree_key)),
     };
     let object = new.to_object(repository.id(), snapshot, &keys.index).unwrap();

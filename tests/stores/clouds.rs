@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use engine::store::probe;
+use engine::store::probe::{self, Verdict};
 use engine::store::{Created, Store, StoreOptions};
 use engine::words::{Error, StoreFailure};
 
@@ -299,8 +299,9 @@ fn a_store_without_conditions_or_bulk_deletes_is_used_without() {
         matches!(store.create("p/a", noise(10, 2)).unwrap(), Created::Exists(_)),
         "it looks before it writes"
     );
-    assert!(
-        !probe::creates_if_absent(&store).unwrap(),
+    assert_eq!(
+        probe::for_maintenance(&store).unwrap(),
+        Verdict::ExclusiveMaintenance,
         "a look before the write is no condition"
     );
     store.put("p/b", noise(10, 2)).unwrap();
@@ -326,5 +327,5 @@ fn a_store_that_has_kept_a_condition_is_never_used_without() {
     store.put("p/b", noise(10, 2)).unwrap();
     assert!(matches!(store.create("p/b", noise(10, 3)).unwrap(), Created::Exists(_)));
     assert!(!store.has_only_looked());
-    assert!(probe::creates_if_absent(&store).unwrap());
+    assert_eq!(probe::for_maintenance(&store).unwrap(), Verdict::Everything);
 }

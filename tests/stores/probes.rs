@@ -60,7 +60,7 @@ fn a_store_whose_condition_is_a_look_before_the_write_gets_exclusive_maintenance
         looks: true,
         ..FaultPlan::default()
     });
-    assert!(!probe::creates_if_absent(&store).unwrap());
+    assert_eq!(probe::for_maintenance(&store).unwrap(), Verdict::ExclusiveMaintenance);
     assert_eq!(probe::probe(&store).unwrap().verdict(), Verdict::ExclusiveMaintenance);
     assert_eq!(store.list("").unwrap(), []);
 }

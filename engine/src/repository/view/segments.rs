@@ -4,7 +4,7 @@
 //! be it lost or not: what no segment names is in no level after the next prune, and would be missing then. So of packs without a segment a writer
 //! takes those of sessions that are known to have written a segment for each.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Folded, Leave, SessionState, check_reference};
 use crate::format::end::{Outcome, end_name};
@@ -97,7 +97,7 @@ impl Repository {
         let unreadable = sessions.iter().filter(|(_, state)| state.open && state.unreadable);
         lost.sessions.extend(unreadable.map(|(session, _)| *session));
         for (session, name, segment) in inline {
-            if let Some(damage) = self.damage(known, &name, index.add_segment(&name, segment))? {
+            if let Some(damage) = self.damage(known, &name, index.add_segment_of(session, &name, segment))? {
                 lost.damaged.push(damage);
                 lost.sessions.insert(session);
             }
@@ -126,10 +126,14 @@ impl Repository {
         names.retain(|name| !index.has(name));
         for some in names.chunks(SEGMENTS_AT_ONCE) {
             for (name, object) in some.iter().zip(self.fetch_objects(some.to_vec())) {
-                let added = object
-                    .and_then(|object| self.open_segment(name, &object))
-                    .and_then(|segment| index.add_segment(name, &segment));
                 let session = session_of(name);
+                let added =
+                    object
+                        .and_then(|object| self.open_segment(name, &object))
+                        .and_then(|segment| match session {
+                            Some(session) => index.add_segment_of(session, name, &segment),
+                            None => Err(Error::damaged(name, "it is of no session")),
+                        });
                 if let Some(damage) = self.damage(known, name, added)?
                     && !(damage.is_missing && session.is_some_and(|session| self.is_removed(session)))
                 {

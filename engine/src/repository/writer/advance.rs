@@ -29,11 +29,12 @@ impl Writer<'_> {
         *advanced = (reached, Instant::now());
     }
 
-    /// Reads the newest generation and advances to it when nothing that the session refers to is condemned there.
+    /// Reads the newest generation and advances to it when nothing that the session refers to is condemned there. Gives the generation that it has
+    /// advanced to, `from` when that is as new as it gets. The session does so by itself every few minutes; one caller at a time.
     ///
     /// # Errors
     /// What the store says.
-    fn advance(&self, from: u64) -> Result<u64> {
+    pub fn advance(&self, from: u64) -> Result<u64> {
         let (generation, hash) = match self.repository.newest_generation(from) {
             // Nothing that maintenance did not say need be followed.
             Err(Error::Forged { .. }) => return Ok(from),

@@ -143,12 +143,12 @@ mod tests {
         let place = Location::memory("one");
         let (first, second) = (RepositoryId([1; 16]), RepositoryId([2; 16]));
         for (id, bytes) in [(first, 10), (second, 20)] {
-            let folder = of_repository(cache.path(), id);
+            let folder = of_repository(cache.path(), id, "memory:one");
             fs::create_dir_all(folder.join("objects")).unwrap();
             fs::write(folder.join("objects/x"), vec![0; bytes]).unwrap();
         }
         fs::create_dir(cache.path().join("somebody else's")).unwrap();
-        note_use(&of_repository(cache.path(), first), &place);
+        note_use(&of_repository(cache.path(), first, "memory:one"), &place);
         let config = of_config(cache.path(), &place.to_string());
         fs::create_dir_all(config.parent().unwrap()).unwrap();
         fs::write(&config, "config").unwrap();
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn a_use_is_the_newest_thing_of_a_folder() {
         let cache = tempfile::tempdir().unwrap();
-        let folder = of_repository(cache.path(), RepositoryId([1; 16]));
+        let folder = of_repository(cache.path(), RepositoryId([1; 16]), "memory:one");
         note_use(&folder, &Location::memory("one"));
         let file = fs::File::options().write(true).open(folder.join(LOCATION)).unwrap();
         let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000);

@@ -144,7 +144,6 @@ impl Lot {
     }
 
     /// Cuts all regions, with whoever has time, and joins them.
-    #[expect(clippy::type_complexity, reason = "the chunker's own answer")]
     fn cut(
         self: &Arc<Self>,
         workers: &Workers<'_, '_>,

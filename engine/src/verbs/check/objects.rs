@@ -89,7 +89,7 @@ fn check(
             Err(Error::Missing { .. }) => {
                 objects.listed.remove(name);
             }
-            Err(error @ Error::Damaged { .. }) => findings.object(name, &error),
+            Err(error @ (Error::Damaged { .. } | Error::Forged { .. })) => findings.object(name, &error),
             Err(error @ Error::NewerFormat { .. }) => findings.note(error.to_string()),
             Err(error) => return Err(error),
         }
@@ -105,7 +105,10 @@ fn open(repository: &Repository, name: &str, object: &[u8]) -> Result<()> {
         Kind::Config => Config::from_object(object, Access::Read).map(drop),
         Kind::Slot => Slot::from_object(name, object).map(drop),
         Kind::Generation => match name.strip_prefix("g/").map(|number| u64::from_str_radix(number, 16)) {
-            Some(Ok(number)) => Generation::from_object(id, number, index, object).map(drop),
+            Some(Ok(number)) => {
+                let vouch = repository.keys().vouch();
+                Generation::from_object(id, number, index, vouch.as_ref(), object).map(drop)
+            }
             _ => Ok(()),
         },
         Kind::Rewrap => Rewrap::from_object(id, name, index, object).map(drop),

@@ -13,7 +13,7 @@ use crate::format::segment::PackInfo;
 use crate::repository::view::Leave;
 use crate::repository::writer::WriterOptions;
 use crate::repository::{Repository, Writer};
-use crate::words::{Error, Progress, Result};
+use crate::words::{Error, PackName, Progress, Result};
 
 /// Larger packs are left where they are: one is held in memory at a time.
 const PACK_BYTES_MAX: u32 = 256 << 20;

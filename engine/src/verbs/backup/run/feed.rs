@@ -15,7 +15,6 @@ use crate::repository::{Scratch, Writer};
 use crate::source::{Found, FoundKind, Walk};
 use crate::words::{Error, Result};
 
-
 /// Takes what the walk finds, gives jobs to workers and entries to the tree.
 pub(super) struct Feed<'f, 'w, 'r, 'o, 'p> {
     run: &'f mut Run<'r, 'o>,
