@@ -288,6 +288,7 @@ fn an_interrupted_backup_says_so_and_the_next_one_goes_on_from_it() {
     let mut command = home.command();
     command.args(["repo", "--json", "--limit-upload", "30MiB", "backup", "."]);
     command.current_dir(home.source()).stdout(std::process::Stdio::piped());
+    command.stderr(std::process::Stdio::piped());
     let child = command.spawn().unwrap();
     let packs = home.path("repository/p");
     let begun = Instant::now();
@@ -297,6 +298,7 @@ fn an_interrupted_backup_says_so_and_the_next_one_goes_on_from_it() {
     run(std::process::Command::new("kill").args(["-INT", &child.id().to_string()])).ends(0);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Stopping where it is safe"));
     let first: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(first["interrupted"], true, "{first}");
     assert!(first["snapshot"].is_string(), "{first}");
@@ -325,6 +327,8 @@ fn has_file(folder: &std::path::Path) -> bool {
     };
     entries.flatten().any(|entry| {
         let path = entry.path();
-        path.is_file() && !path.to_string_lossy().contains("tmp") || path.is_dir() && has_file(&path)
+        // A pack that is being written has another name.
+        let is_whole = !entry.file_name().to_string_lossy().contains("tmp");
+        path.is_file() && is_whole || path.is_dir() && has_file(&path)
     })
 }

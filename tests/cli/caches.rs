@@ -65,7 +65,10 @@ fn what_was_not_used_for_long_goes_and_the_rest_stays() {
     let mut home = with_cache();
     let old = home.json(["cat", "config"])["repository"].clone();
     let year_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(365 * 24 * 3600);
-    let mut folders = vec![home.path("cache/ararat").join(old.as_str().unwrap())];
+    let listed = home.json(["cache", "list"]);
+    let mut folders = vec![std::path::PathBuf::from(
+        listed["repositories"][0]["path"].as_str().unwrap(),
+    )];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

@@ -135,27 +135,6 @@ fn interrupted(home: &Home, arguments: &[&str], is_under_way: impl Fn() -> bool)
 }
 
 #[test]
-fn an_interrupted_backup_says_so_and_the_next_goes_on() {
-    let home = Home::with_repository();
-    for number in 0..20 {
-        home.write(&format!("source/{number:02}"), noise(number + 1, 2_000_000));
-    }
-    let source = home.source();
-    let arguments = ["--limit-upload", "4MiB", "--json", "backup", source.to_str().unwrap()];
-    let packs = home.path("repository/p");
-    let ran = interrupted(&home, &arguments, || packs.exists()).ends(130);
-    ran.says(&["Stopping where it is safe"]);
-    assert_eq!(ran.json()["interrupted"], true, "{}", ran.out);
-    let again = home.backup();
-    assert_eq!(again["counts"]["files"], 20, "{again}");
-    assert!(
-        again["counts"]["bytes_stored"].as_u64().unwrap() < 40_000_000,
-        "{again}"
-    );
-    assert_eq!(home.json(["check", "--read-data"])["healthy"], true);
-}
-
-#[test]
 fn an_interrupted_restore_says_so_and_the_next_goes_on() {
     let home = Home::with_repository();
     for number in 0..20 {

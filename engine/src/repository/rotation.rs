@@ -32,14 +32,15 @@ impl Repository {
     /// should lose their rights first. One that was interrupted is repeated by calling this again.
     ///
     /// # Errors
-    /// [`Error::RoleTooSmall`] for all but owners; what the store says.
+    /// [`Error::RoleTooSmall`] for all but owners; [`Error::Damaged`] while some session cannot be read; what the store says.
     pub fn rotate(&self, now: Timestamp) -> Result<Rotated> {
         let root = self.keys.root.as_ref().ok_or_else(|| self.role_too_small("an owner"))?;
         let mut keys: Keys = self.keys.for_role(Role::Owner, self.keys.label.clone(), now);
         let slots = self.slots_to_renew(root)?;
         let epoch = self.next_epoch(&slots)?;
         keys.add_epoch(epoch);
-        let view = self.refresh()?;
+        // Whole: a session that is left out because something is damaged would keep its keys in the old epoch alone.
+        let view = self.load_whole_view()?;
         let newest = |kind: BlobKind| {
             let epochs = if kind == BlobKind::Data { &keys.data } else { &keys.tree };
             epochs
