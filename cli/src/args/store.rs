@@ -1,4 +1,5 @@
 //! How the store is reached: flags for every verb, and for the environment of a machine that has its own ways.
+#![allow(rustdoc::bare_urls, reason = "doc comments of arguments are what --help prints")]
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Nothing waits for a lock; whatever the barrier still waits for stays condemned and is deleted by a later run. A run that dies at any point
-//! leaves a generation from which the next one goes on. In reading order: [`survey`] (what is there and used), [`tables`] (where moved blobs are), [`plan`] (pure: what to do),
+//! leaves a generation from which the next one goes on. In reading order: [`survey`] (what is there and used), [`plan`] (pure: what to do),
 //! [`repack`], [`publish`] (generations and the barrier), [`fold`] (sessions into the catalogue, segments into levels), [`remove`].
 
 mod fold;
