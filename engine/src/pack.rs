@@ -28,6 +28,11 @@ pub struct SealedPack {
 }
 
 impl SealedPack {
+    /// Its buffer for another pack, unless somebody still reads it.
+    pub fn into_buffer(self) -> Option<Vec<u8>> {
+        self.object.is_unique().then(|| self.object.into())
+    }
+
     /// What the index keeps of it.
     pub fn info(&self) -> PackInfo {
         PackInfo {
@@ -50,9 +55,16 @@ impl SealedPack {
 impl OpenPack {
     /// An empty pack that expects about `capacity` bytes.
     pub fn new(repository: RepositoryId, name: PackName, capacity: usize) -> Self {
-        let mut object = pack::start(repository, name);
+        Self::within(Vec::new(), repository, name, capacity)
+    }
+
+    /// [`OpenPack::new`] in the buffer of an earlier pack. Fresh ones are large: allocators keep what was freed for a while, and the system clears
+    /// each of their pages.
+    pub fn within(mut object: Vec<u8>, repository: RepositoryId, name: PackName, capacity: usize) -> Self {
+        object.clear();
         // The table and the padding come on top; growing for them would copy the whole pack into twice the memory.
-        object.reserve(capacity + capacity / 32 + (128 << 10));
+        object.reserve_exact(capacity + capacity / 32 + (128 << 10));
+        object.extend_from_slice(&pack::start(repository, name));
         Self {
             name,
             repository,

@@ -389,7 +389,8 @@ impl<'r> Writer<'r> {
         }
         let pack = open.get_or_insert_with(|| {
             let number = self.next_pack.fetch_add(1, Ordering::Relaxed);
-            OpenPack::new(
+            OpenPack::within(
+                self.uploads.buffer(target),
                 self.repository.id(),
                 PackName {
                     session: self.session,

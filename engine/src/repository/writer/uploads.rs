@@ -28,6 +28,9 @@ const SEGMENT_AGE: Duration = Duration::from_secs(10);
 /// How often it is looked whether packs have waited long enough.
 const SEGMENT_LOOK: Duration = Duration::from_secs(1);
 
+/// Buffers that wait to be used again at most: one is filled for each that is given back.
+const SPARE_MAX: usize = 2;
+
 /// Uploads packs in the background.
 pub(super) struct Uploads {
     packs: Option<Sender<OpenPack>>,
@@ -46,6 +49,8 @@ struct Shared {
     index: Secret,
     padding: bool,
     state: Mutex<State>,
+    /// Buffers of packs that have arrived.
+    spare: Mutex<Vec<Vec<u8>>>,
 }
 
 struct State {
@@ -97,6 +102,7 @@ impl Uploads {
                 failure: None,
                 segment_lost: false,
             }),
+            spare: Mutex::default(),
         });
         // No queue beyond the threads: a pack waits in the hand of whoever filled it, so memory stays bounded.
         let (sender, receiver) = bounded(0);
@@ -126,6 +132,14 @@ impl Uploads {
         let gone = || Error::Internal("the threads that upload are gone".into());
         self.sent.fetch_add(1, Ordering::Relaxed);
         self.packs.as_ref().ok_or_else(gone)?.send(pack).map_err(|_| gone())
+    }
+
+    /// A buffer for a pack of about so many bytes, used before if there is one.
+    pub(super) fn buffer(&self, capacity: usize) -> Vec<u8> {
+        let mut spare = self.shared.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |buffer: &Vec<u8>| (capacity..=capacity * 2).contains(&buffer.capacity());
+        let found = spare.iter().position(fits);
+        found.map_or_else(Vec::new, |place| spare.swap_remove(place))
     }
 
     /// Bytes and packs that have arrived.
@@ -200,7 +214,14 @@ impl Shared {
         {
             cache.put(&pack.name.object(), &pack.object);
         }
-        self.arrived(&pack)
+        self.arrived(&pack)?;
+        if let Some(buffer) = pack.into_buffer() {
+            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+            if spare.len() < SPARE_MAX {
+                spare.push(buffer);
+            }
+        }
+        Ok(())
     }
 
     /// Only packs that are durable are named by a segment.
