@@ -59,7 +59,7 @@ impl Place {
         Err(Errno::EXIST).tried(action)
     }
 
-    /// The folder's descriptor and the name that what was made has for now.
+    /// The folder's descriptor and the name that what was made has until it is in its place.
     pub(super) fn at(&self) -> Result<(Descriptor<'_>, &[u8]), Failure> {
         Ok((
             self.folder.descriptor().tried("open the folder")?,
