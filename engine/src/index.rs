@@ -103,16 +103,7 @@ impl Index {
         let prefix = id.prefix();
         self.runs.iter().zip(&self.bases).find_map(|(run, base)| {
             let entry = run.find(kind, &prefix).ok()??;
-            let (pack, pack_size) = run.head(entry.pack).ok()?;
-            Some(Place {
-                pack,
-                pack_number: base + entry.pack,
-                pack_size,
-                offset: entry.offset,
-                length: entry.length,
-                ordinal: entry.ordinal,
-                kind: entry.kind,
-            })
+            place(run, *base, &entry).ok()
         })
     }
 
@@ -124,16 +115,7 @@ impl Index {
         let mut places = Vec::new();
         for (run, base) in self.runs.iter().zip(&self.bases) {
             for entry in run.find_all(kind, &id.prefix())? {
-                let (pack, pack_size) = run.head(entry.pack)?;
-                places.push(Place {
-                    pack,
-                    pack_number: base + entry.pack,
-                    pack_size,
-                    offset: entry.offset,
-                    length: entry.length,
-                    ordinal: entry.ordinal,
-                    kind: entry.kind,
-                });
+                places.push(place(run, *base, &entry)?);
             }
         }
         Ok(places)
@@ -226,6 +208,20 @@ impl Index {
     pub fn by_pack(&self, wanted: impl FnMut(&PackInfo) -> bool) -> Result<ByPack<'_>> {
         ByPack::new(&self.runs, self.folder.as_ref().map(Folder::path), wanted)
     }
+}
+
+/// Where an entry of a run is; `base` is the number of the run's first pack.
+fn place(run: &Run, base: u32, entry: &SegmentEntry) -> Result<Place> {
+    let (pack, pack_size) = run.head(entry.pack)?;
+    Ok(Place {
+        pack,
+        pack_number: base + entry.pack,
+        pack_size,
+        offset: entry.offset,
+        length: entry.length,
+        ordinal: entry.ordinal,
+        kind: entry.kind,
+    })
 }
 
 impl IndexBuilder {
