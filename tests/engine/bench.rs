@@ -225,6 +225,24 @@ impl Bench {
     }
 }
 
+/// Two snapshots of which the second needs a part of what the first has stored, and the first is forgotten: some packs are unused, some partly. The
+/// first has a file of so many bytes that the second has not.
+pub fn half_forgotten(large_bytes: usize) -> (Bench, SessionId) {
+    let bench = Bench::new();
+    for number in 0..14 {
+        bench.write(&format!("files/{number:02}"), noise(number, 200_000));
+    }
+    bench.write("large", noise(1000, large_bytes));
+    let first = bench.backup().snapshot.unwrap();
+    for number in (0..14).filter(|number| number % 3 > 0) {
+        bench.write(&format!("files/{number:02}"), noise(2000 + number, 100_000));
+    }
+    std::fs::remove_file(bench.path("large")).unwrap();
+    let second = bench.backup().snapshot.unwrap();
+    bench.forget(first);
+    (bench, second)
+}
+
 /// Path to content; folders and links have none.
 pub type Contents = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
