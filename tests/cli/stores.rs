@@ -2,19 +2,10 @@
 
 use std::net::SocketAddr;
 
+use crate::errors::in_cloud;
 use crate::home::Home;
 use crate::servers::fault_proxy::{Fault, FaultProxy, Rule};
-use crate::servers::{Location, Server, VERSITYGW, VERSITYGW_TLS, authority, or_skip};
-
-fn in_cloud(location: &Location) -> Home {
-    let mut home = Home::new();
-    for (name, value) in &location.environment {
-        home.set(name, value);
-    }
-    home.set("ARARAT_REPOSITORY", &location.url);
-    home.set("ARARAT_PASSWORD", "x");
-    home
-}
+use crate::servers::{Server, VERSITYGW, VERSITYGW_TLS, authority, or_skip};
 
 #[test]
 fn a_clock_that_is_wrong_is_named_as_the_cause() {
