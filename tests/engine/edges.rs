@@ -8,7 +8,7 @@ use engine::repository::writer::{Machine, WriterOptions};
 use engine::repository::{Repository, Scratch, Writer};
 use engine::store::Store;
 use engine::verbs::prune::{PruneReport, prune};
-use engine::words::{BlobId, BlobKind, Error, NoProgress, Result, SessionId};
+use engine::words::{BlobId, BlobKind, Error, NoProgress, Result};
 
 use crate::bench::{Bench, clock, half_forgotten, machine, noise};
 use crate::hooked::{Hooks, hooked};
