@@ -3,6 +3,7 @@
 //! In reading order: [`args`] (what can be said), [`commands`] (what is done, one file a command), [`session`] (which repository, which secret, which
 //! machine), [`output`] (progress, tables, JSON), [`failure`] (errors for people, and exit codes).
 
+mod allocator;
 mod args;
 mod commands;
 mod failure;
@@ -15,10 +16,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::give_back_at_once();
     let args = match args::Args::try_parse() {
         Ok(args) => args,
         Err(error) => {

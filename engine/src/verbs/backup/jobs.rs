@@ -77,7 +77,7 @@ pub(super) const MEDIUM_BYTES: u64 = 2 << 20;
 /// Workers that read longer files; each of them holds a buffer of more than the longest chunk. All others save the chunks.
 pub(super) const LARGE_AT_ONCE: usize = 2;
 /// Workers at most. Each holds a few MiB, and the whole should stay below 256 MiB; more of them would wait for the store.
-pub(super) const WORKERS_MAX: usize = 12;
+pub(super) const WORKERS_MAX: usize = 10;
 
 /// Reads a file in chunks.
 pub(super) struct FileJob {
