@@ -1,5 +1,11 @@
 //! Backup, unchanged backup, change, forget, prune: everything that is kept can be read byte for byte.
 
+use engine::format::envelope::Access;
+use engine::repository::Repository;
+use engine::store::Location;
+use engine::verbs::backup::{Input, backup};
+use engine::words::NoProgress;
+
 use crate::bench::{Bench, noise};
 
 fn fill(bench: &Bench) {
@@ -95,8 +101,25 @@ fn a_small_backup_into_an_empty_repository_takes_at_most_six_requests() {
     // The first to open the repository on this machine reads its config; it is remembered.
     drop(bench.open());
     let repository = bench.open();
-    let input = engine::verbs::backup::Input::Paths(vec![".".into()]);
-    engine::verbs::backup::backup(&repository, input, &bench.backup_options(), &engine::words::NoProgress).unwrap();
+    let input = Input::Paths(vec![".".into()]);
+    backup(&repository, input, &bench.backup_options(), &NoProgress).unwrap();
     let requests = repository.store().requests();
     assert!(requests.total() <= 6, "{requests:?}");
+}
+
+#[test]
+fn an_unchanged_backup_reads_trees_in_few_requests_where_nothing_is_cached() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::at(Location::parse(folder.path().join("repository").to_str().unwrap()).unwrap());
+    // Names that do not compress: some thirty blobs of trees.
+    for number in 0..15_000u32 {
+        bench.write(&format!("{}/{}", number / 100, blake3::hash(&number.to_le_bytes())), "");
+    }
+    bench.backup();
+    let repository = Repository::open(bench.store(), &bench.key, None, Access::Write).unwrap();
+    let input = Input::Paths(vec![".".into()]);
+    let report = backup(&repository, input, &bench.backup_options(), &NoProgress).unwrap();
+    assert_eq!((report.counts.bytes_read, report.counts.files_unmodified), (0, 15_000));
+    let requests = repository.store().requests();
+    assert!(requests.total() <= 12, "{requests:?}");
 }

@@ -79,6 +79,8 @@ pub struct Repository {
     pub(crate) sealers: Mutex<HashMap<(SessionId, BlobKind), BlobSealer>>,
     pub(crate) volume_keys: Vec<Secret>,
     pub(crate) tree_blobs: MemoryCache<BlobId, bytes::Bytes, TreeBlobWeight>,
+    /// Windows of tree packs, where no objects are cached.
+    pub(crate) tree_windows: MemoryCache<(PackName, u32), bytes::Bytes>,
     pub(crate) tables: MemoryCache<PackName, Arc<Table>>,
     /// Damaged objects that somebody was warned of.
     pub(crate) warned: Mutex<HashSet<String>>,
@@ -202,6 +204,7 @@ impl Locked {
 }
 
 const TREE_BLOBS_BYTES: u64 = 24 << 20;
+const TREE_WINDOWS: usize = 6;
 const TABLES: usize = 256;
 
 /// Where copies of config and slots are kept; a store on the local disk needs none.
@@ -306,6 +309,7 @@ impl Repository {
             sealers: Mutex::new(HashMap::new()),
             volume_keys: Vec::new(),
             tree_blobs: MemoryCache::with_weighter(4096, TREE_BLOBS_BYTES, TreeBlobWeight),
+            tree_windows: MemoryCache::new(TREE_WINDOWS),
             tables: MemoryCache::new(TABLES),
             warned: Mutex::default(),
         })

@@ -24,6 +24,9 @@ thread_local! {
     static DECOMPRESSOR: RefCell<Decompressor> = RefCell::new(Decompressor::new());
 }
 
+/// Bytes of tree packs that are read at once where no objects are cached.
+const TREE_WINDOW: u32 = 2 << 20;
+
 impl Repository {
     /// Where a blob is, as far as the view knows.
     ///
@@ -146,9 +149,34 @@ impl Repository {
                     .map(|bytes| object.slice_ref(bytes));
                 sealed.ok_or_else(|| Error::damaged(place.pack.object(), "it is shorter than the index says"))?
             }
+            None if kind == BlobKind::Tree => match self.fetch_in_windows(place) {
+                // Damage elsewhere in the window says nothing of this blob.
+                Err(Error::Damaged { .. } | Error::Store { .. }) => self.fetch(&place.pack, start..end)?,
+                fetched => fetched?,
+            },
             _ => self.fetch(&place.pack, start..end)?,
         };
         self.unseal(place, kind, id, &sealed)
+    }
+
+    /// Sealed bytes of a tree blob, by way of windows of its pack: whoever reads trees reads most of what lies beside each other, and where no objects
+    /// are cached each blob would be a request.
+    fn fetch_in_windows(&self, place: &Place) -> Result<Bytes> {
+        let (start, end) = (place.offset, place.offset.saturating_add(place.length));
+        let mut parts = Vec::new();
+        for number in start / TREE_WINDOW..=end.saturating_sub(1).max(start) / TREE_WINDOW {
+            let from = number * TREE_WINDOW;
+            let until = from.saturating_add(TREE_WINDOW).min(place.pack_size);
+            let load = || self.fetch(&place.pack, u64::from(from)..u64::from(until));
+            let window = self.tree_windows.get_or_insert_with(&(place.pack, number), load)?;
+            let within = start.saturating_sub(from) as usize..(end.min(until).saturating_sub(from)) as usize;
+            let part = (within.start <= within.end && within.end <= window.len()).then(|| window.slice(within));
+            parts.push(part.ok_or_else(|| Error::damaged(place.pack.object(), "it is shorter than the index says"))?);
+        }
+        match parts.as_slice() {
+            [whole] => Ok(whole.clone()),
+            several => Ok(several.concat().into()),
+        }
     }
 
     /// The first 8 bytes of a small file's keyed hash, as its entry has them.
