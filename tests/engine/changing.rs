@@ -86,6 +86,27 @@ fn a_name_is_read_when_the_first_name_of_its_file_is_gone() {
 }
 
 #[test]
+fn names_of_one_file_are_counted_as_what_the_parent_had_in_their_places() {
+    let bench = Bench::new();
+    bench.write("a", noise(1, 3000));
+    bench.write("large", noise(2, 3_000_000));
+    for (from, to) in [("a", "b"), ("large", "larger")] {
+        std::fs::hard_link(bench.path(from), bench.path(to)).unwrap();
+    }
+    let counts = |report: &BackupReport| {
+        let counts = &report.counts;
+        (counts.files_new, counts.files_changed, counts.files_unmodified)
+    };
+    assert_eq!(counts(&bench.backup()), (4, 0, 0));
+    assert_eq!(counts(&bench.backup()), (0, 0, 4));
+    // One more name is a change of the file itself (its ctime), whose content is not read for it.
+    std::fs::hard_link(bench.path("large"), bench.path("largest")).unwrap();
+    let report = bench.backup();
+    assert_eq!(report.counts.files_new, 1);
+    assert_eq!(bench.contents(report.snapshot.unwrap()), bench.expected());
+}
+
+#[test]
 fn every_name_of_a_file_that_is_written_to_meanwhile_has_what_is_there_now() {
     let bench = Bench::new();
     bench.write("a", noise(1, 1000));

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use super::queue::Origin;
 use crate::format::snapshot::{Counts, Snapshot};
 use crate::format::tree::list::List;
 use crate::format::tree::{Content, Cursor, Entry, EntryKind, Extent, Metadata, TreeSource};
@@ -160,6 +161,20 @@ impl<'r> Parent<'r> {
                 && is_settled(&before.metadata, *started, false)
         });
         (same.map(|(before, _)| before.metadata.attributes), failed)
+    }
+
+    /// What the parent has in the place of another name of a file: the content comes from the first name, this is for the counts.
+    pub(super) fn origin(&mut self, found: &Found) -> (Origin, Option<Error>) {
+        let (before, failed) = self.find(&found.path);
+        let origin = before.map_or(Origin::New, |(before, _)| {
+            let (then, now) = (&before.metadata, &found.metadata);
+            if before.size() == found.size() && (then.modified, then.changed) == (now.modified, now.changed) {
+                Origin::Same
+            } else {
+                Origin::Changed
+            }
+        });
+        (origin, failed)
     }
 
     /// Judges a file by what the parent has at its path.

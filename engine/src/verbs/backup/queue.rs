@@ -134,16 +134,18 @@ pub(super) enum Item {
     /// Made by a job.
     From(Arc<Outcome>, usize, Origin),
     /// Another name of a file that came before it.
-    Link(Box<Found>),
+    Link(Box<Found>, Origin),
 }
 
-/// Why a file was read, for the counts.
+/// What the parent has in the place of a file, for the counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// The parent did not have it.
     New,
     /// The parent had it otherwise.
     Changed,
+    /// The parent had the same.
+    Same,
 }
 
 /// What comes out of the queue.
@@ -153,7 +155,7 @@ pub(super) enum Next {
     /// What a job made.
     Made(Made, Origin),
     /// Another name of a file that came out before.
-    Link(Box<Found>),
+    Link(Box<Found>, Origin),
 }
 
 /// The entries between the walk and the tree.
@@ -174,7 +176,7 @@ impl Item {
         match self {
             Self::Ready(entry) => weight_of(entry),
             Self::From(..) => 3 * size_of::<Self>(),
-            Self::Link(found) => size_of::<Found>() + found.path.len(),
+            Self::Link(found, _) => size_of::<Found>() + found.path.len(),
         }
     }
 }
@@ -217,7 +219,7 @@ impl Queue {
         match item {
             None => Ok(None),
             Some(Item::Ready(entry)) => Ok(Some(Next::Ready(entry))),
-            Some(Item::Link(found)) => Ok(Some(Next::Link(found))),
+            Some(Item::Link(found, origin)) => Ok(Some(Next::Link(found, origin))),
             Some(Item::From(outcome, place, origin)) => Ok(Some(Next::Made(outcome.take(place)?, origin))),
         }
     }

@@ -127,7 +127,12 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
         if let Some(link) = found.link()
             && self.run.links.meet((link.device, found.metadata.inode))
         {
-            self.queue.push(Item::Link(Box::new(found)));
+            let (origin, lost) = match &mut self.parent {
+                Some(parent) => parent.origin(&found),
+                None => (Origin::New, None),
+            };
+            self.note_lost_parent(lost);
+            self.queue.push(Item::Link(Box::new(found), origin));
             return Ok(());
         }
         let (verdict, lost) = match &mut self.parent {
@@ -235,15 +240,12 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
         while let Some(next) = self.queue.pop(all || waits && self.queue.is_full())? {
             match next {
                 Next::Ready(entry) => self.write(*entry)?,
-                Next::Link(found) => self.write_link(*found)?,
+                Next::Link(found, origin) => self.write_link(*found, origin)?,
                 Next::Made(Made::Entry(entry, remarks), origin) => {
                     for remark in remarks {
                         self.run.failed(&entry.path, remark);
                     }
-                    match origin {
-                        Origin::New => self.run.report.counts.files_new += 1,
-                        Origin::Changed => self.run.report.counts.files_changed += 1,
-                    }
+                    self.count_file(origin);
                     self.run.progress.done(1, 0);
                     self.write(*entry)?;
                 }
@@ -254,11 +256,24 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
         Ok(())
     }
 
+    fn count_file(&mut self, origin: Origin) {
+        let counts = &mut self.run.report.counts;
+        match origin {
+            Origin::New => counts.files_new += 1,
+            Origin::Changed => counts.files_changed += 1,
+            Origin::Same => counts.files_unmodified += 1,
+        }
+    }
+
     /// Another name of a file that came before: the same content, if it has been read and still is the file's. Otherwise this name is read.
-    fn write_link(&mut self, mut found: Found) -> Result<()> {
+    fn write_link(&mut self, mut found: Found, origin: Origin) -> Result<()> {
         let Some(first) = self.run.links.take(&found) else {
             let outcome = self.queue.outcome();
-            self.queue.push_first(Item::From(Arc::clone(&outcome), 0, Origin::New));
+            let origin = match origin {
+                Origin::New => Origin::New,
+                Origin::Changed | Origin::Same => Origin::Changed,
+            };
+            self.queue.push_first(Item::From(Arc::clone(&outcome), 0, origin));
             if is_small(&found) {
                 let known = None;
                 return self.send_files(vec![Small { found, known }], outcome);
@@ -266,7 +281,7 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
             return self.send_file(found, outcome);
         };
         found.metadata.attributes = first.attributes;
-        self.run.report.counts.files_unmodified += 1;
+        self.count_file(origin);
         self.run.progress.done(1, first.size);
         let mut entry = found.into_entry(first.content);
         if let EntryKind::File { size: stored, .. } = &mut entry.kind {
