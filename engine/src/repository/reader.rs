@@ -20,9 +20,18 @@ use crate::format::tree::TreeSource;
 pub use crate::index::Place;
 use crate::words::{BlobId, BlobKind, Error, PackName, Result, SessionId};
 
-thread_local! {
-    static DECOMPRESSOR: RefCell<Decompressor> = RefCell::new(Decompressor::new());
+/// What a thread opens blobs with; fresh buffers would cost page faults, more than decrypting does.
+struct Opener {
+    decompressor: Decompressor,
+    framed: Vec<u8>,
 }
+
+thread_local! {
+    static OPENER: RefCell<Opener> = RefCell::new(Opener { decompressor: Decompressor::new(), framed: Vec::new() });
+}
+
+/// What a thread's buffer keeps for the next blob; few blobs are longer.
+pub(crate) const OPENED_KEPT: usize = 4 << 20;
 
 /// Bytes of tree packs that are read at once where no objects are cached.
 const TREE_WINDOW: u32 = 2 << 20;
@@ -63,20 +72,41 @@ impl Repository {
     /// # Errors
     /// [`Error::Damaged`] that names blob and pack; [`Error::RoleTooSmall`].
     pub fn unseal(&self, place: &Place, kind: BlobKind, id: &BlobId, sealed: &[u8]) -> Result<Vec<u8>> {
+        let mut plaintext = Vec::new();
+        self.unseal_into(place, kind, id, sealed, &mut plaintext)?;
+        Ok(plaintext)
+    }
+
+    /// [`Repository::unseal`] into a buffer that is used again. After an error it holds nothing of use.
+    ///
+    /// # Errors
+    /// As [`Repository::unseal`].
+    pub fn unseal_into(
+        &self,
+        place: &Place,
+        kind: BlobKind,
+        id: &BlobId,
+        sealed: &[u8],
+        plaintext: &mut Vec<u8>,
+    ) -> Result<()> {
         let damaged = |why: &str| Error::damaged(format!("Blob {id} in pack {}", place.pack), why);
         let sealer = self.sealer_of(place, kind)?;
-        let mut framed = Vec::new();
-        sealer
-            .open(id, sealed, &mut framed)
-            .map_err(|_| damaged("it does not open with its key"))?;
-        let mut plaintext = Vec::new();
-        DECOMPRESSOR
-            .with_borrow_mut(|decompressor| decompressor.decompress(&framed, &mut plaintext))
-            .map_err(|error| damaged(&error.to_string()))?;
-        if self.ids()?.id(kind, &plaintext) != *id {
+        plaintext.clear();
+        plaintext.shrink_to(OPENED_KEPT);
+        OPENER.with_borrow_mut(|Opener { decompressor, framed }| {
+            framed.clear();
+            framed.shrink_to(OPENED_KEPT);
+            sealer
+                .open(id, sealed, framed)
+                .map_err(|_| damaged("it does not open with its key"))?;
+            decompressor
+                .decompress(framed, plaintext)
+                .map_err(|error| damaged(&error.to_string()))
+        })?;
+        if self.ids()?.id(kind, plaintext) != *id {
             return Err(damaged("its content does not have this id"));
         }
-        Ok(plaintext)
+        Ok(())
     }
 
     /// A whole blob: located, fetched, opened. Blobs of trees are kept in memory for a while.

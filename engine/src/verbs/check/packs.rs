@@ -80,11 +80,12 @@ pub(super) fn read(
     std::thread::scope(|scope| {
         for _ in 0..options.workers.clamp(1, 64) {
             scope.spawn(|| {
+                let mut plaintext = Vec::new();
                 while let Some(info) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if progress.interrupted() {
                         return;
                     }
-                    let result = read_pack(repository, info);
+                    let result = read_pack(repository, info, &mut plaintext);
                     let Ok(mut found) = found.lock() else { return };
                     let (bad, report, failure) = &mut *found;
                     match result {
@@ -170,8 +171,8 @@ struct PackRead {
     bad: Vec<(pack::TableEntry, String)>,
 }
 
-/// Reads one pack. Damage is a result; an error is the store's.
-fn read_pack(repository: &Repository, info: &PackInfo) -> Result<PackRead> {
+/// Reads one pack. Damage is a result; an error is the store's. The buffer is used again for blob after blob.
+fn read_pack(repository: &Repository, info: &PackInfo, plaintext: &mut Vec<u8>) -> Result<PackRead> {
     let name = info.name.object();
     let object = match repository.store().get(&name) {
         Ok(object) => object,
@@ -219,12 +220,12 @@ fn read_pack(repository: &Repository, info: &PackInfo) -> Result<PackRead> {
         };
         let sealed = object.get(entry.offset as usize..entry.offset as usize + entry.length as usize);
         let opened = match sealed {
-            Some(sealed) => repository.unseal(&place, entry.kind, &entry.id, sealed),
+            Some(sealed) => repository.unseal_into(&place, entry.kind, &entry.id, sealed, plaintext),
             None => Err(Error::damaged(&name, "a blob lies outside of it")),
         };
         match opened {
-            Ok(plaintext) if plaintext.len() as u64 == u64::from(entry.plaintext) => read.blobs += 1,
-            Ok(_) => read.bad.push((
+            Ok(()) if plaintext.len() as u64 == u64::from(entry.plaintext) => read.blobs += 1,
+            Ok(()) => read.bad.push((
                 *entry,
                 format!(
                     "Blob {} in pack {} has another length than its table says",

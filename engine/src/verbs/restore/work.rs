@@ -1,5 +1,6 @@
 //! What the threads of a restore do: fetch, open, write, dress, and settle what waited for it.
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -100,6 +101,11 @@ pub(super) fn is_local(error: &Error) -> bool {
     )
 }
 
+thread_local! {
+    /// The blob that a thread writes, in a buffer that is used again.
+    static OPENED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 impl Work<'_> {
     fn act(&self, job: Job) {
         if self.tally.is_stopped() {
@@ -168,20 +174,22 @@ impl Work<'_> {
         self.tally
             .bytes_fetched
             .fetch_add(fetched.len() as u64, Ordering::Relaxed);
+        let mut content = OPENED.take();
         for blob in range.blobs {
             if self.tally.is_stopped() {
                 return;
             }
-            let opened = match self.open(&fetched, range.start, &blob) {
+            match self.open(&fetched, range.start, &blob, &mut content) {
+                Ok(()) => self.give(&content, blob.uses),
                 // What does not open may have been hurt on its way here.
-                Err(error) if is_local(&error) => self.fetch_again(&blob.id),
-                opened => opened,
-            };
-            self.give_or_lose(opened, blob.uses);
+                Err(error) if is_local(&error) => self.give_or_lose(self.fetch_again(&blob.id), blob.uses),
+                Err(error) => self.lose(error, blob.uses),
+            }
         }
+        OPENED.set(content);
     }
 
-    fn open(&self, fetched: &Bytes, start: u64, blob: &WantedBlob<Use>) -> Result<Bytes> {
+    fn open(&self, fetched: &Bytes, start: u64, blob: &WantedBlob<Use>, content: &mut Vec<u8>) -> Result<()> {
         let from = usize::try_from(u64::from(blob.place.offset) - start).unwrap_or(usize::MAX);
         let sealed = from
             .checked_add(blob.place.length as usize)
@@ -189,8 +197,7 @@ impl Work<'_> {
         let sealed =
             sealed.ok_or_else(|| Error::damaged(blob.place.pack.object(), "it is shorter than the index says"))?;
         self.repository
-            .unseal(&blob.place, BlobKind::Data, &blob.id, sealed)
-            .map(Bytes::from)
+            .unseal_into(&blob.place, BlobKind::Data, &blob.id, sealed, content)
     }
 
     /// Fetches one blob by itself, from where the newest index has it, however often maintenance moves it meanwhile.
@@ -210,15 +217,17 @@ impl Work<'_> {
     }
 
     /// Writes a blob wherever it goes; many small files are shared with other threads.
-    fn give(&self, content: &Bytes, mut uses: Vec<Use>) {
+    fn give(&self, content: &[u8], mut uses: Vec<Use>) {
+        let mut shared = None;
         while uses.len() > 2 * USES_AT_ONCE {
             let some = uses.split_off(uses.len() - USES_AT_ONCE);
-            self.queue.push_following(Job::Write(content.clone(), some));
+            let shared = shared.get_or_insert_with(|| Bytes::copy_from_slice(content));
+            self.queue.push_following(Job::Write(shared.clone(), some));
         }
         self.write_all(content, uses);
     }
 
-    fn write_all(&self, content: &Bytes, uses: Vec<Use>) {
+    fn write_all(&self, content: &[u8], uses: Vec<Use>) {
         for user in uses {
             match user {
                 Use::Part { item, offset, size } => {
@@ -228,11 +237,7 @@ impl Work<'_> {
                     self.write_small(item, size, part);
                 }
                 Use::Whole { item, size } => {
-                    self.write_small(
-                        item,
-                        size,
-                        Some(&content[..]).filter(|content| content.len() as u64 == size),
-                    );
+                    self.write_small(item, size, Some(content).filter(|content| content.len() as u64 == size));
                 }
                 Use::Piece { file, offset, length } => {
                     if !file.has_failed() {
