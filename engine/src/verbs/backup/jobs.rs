@@ -117,6 +117,13 @@ impl Piece {
     }
 }
 
+/// What a worker was given; nothing where nothing will come any more.
+enum Next {
+    Piece(Option<Piece>),
+    Long(Option<FileJob>),
+    Short(Option<Job>),
+}
+
 /// What all workers share.
 pub(super) struct Workers<'a, 'r> {
     pub(super) writer: &'a Writer<'r>,
@@ -128,6 +135,8 @@ pub(super) struct Workers<'a, 'r> {
     pub(super) count: usize,
     /// Bytes of the chunks that wait or are worked on.
     pub(super) chunk_bytes: AtomicUsize,
+    /// Workers that wait for something to do.
+    pub(super) idle: AtomicUsize,
     pub(super) chunk_buffers: Spare,
     pub(super) long_buffers: Spare,
     pub(super) short_buffers: Spare,
@@ -141,18 +150,23 @@ impl Workers<'_, '_> {
         let mut open = 1 + usize::from(long.is_some());
         let mut long = long.unwrap_or_else(never);
         while open > 0 {
+            self.idle.fetch_add(1, Ordering::Relaxed);
             // Chunks first: a large file is waiting for them, and they hold memory.
-            select_biased! {
-                recv(self.chunks.1) -> piece => if let Ok(piece) = piece { piece.run(self, &mut scratch) },
-                recv(long) -> job => match job {
-                    Ok(job) => self.file(job, &mut scratch),
-                    Err(_) => (long, open) = (never(), open - 1),
-                },
-                recv(short) -> job => match job {
-                    Ok(Job::Slab(SlabJob { files, promise })) => promise.keep(self.slab(files, &mut scratch, &mut slab)),
-                    Ok(Job::File(job)) => self.file(job, &mut scratch),
-                    Err(_) => (short, open) = (never(), open - 1),
-                },
+            let next = select_biased! {
+                recv(self.chunks.1) -> piece => Next::Piece(piece.ok()),
+                recv(long) -> job => Next::Long(job.ok()),
+                recv(short) -> job => Next::Short(job.ok()),
+            };
+            self.idle.fetch_sub(1, Ordering::Relaxed);
+            match next {
+                Next::Piece(piece) => piece.into_iter().for_each(|piece| piece.run(self, &mut scratch)),
+                Next::Long(Some(job)) => self.file(job, &mut scratch),
+                Next::Long(None) => (long, open) = (never(), open - 1),
+                Next::Short(Some(Job::Slab(SlabJob { files, promise }))) => {
+                    promise.keep(self.slab(files, &mut scratch, &mut slab));
+                }
+                Next::Short(Some(Job::File(job))) => self.file(job, &mut scratch),
+                Next::Short(None) => (short, open) = (never(), open - 1),
             }
         }
     }

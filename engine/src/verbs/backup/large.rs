@@ -24,6 +24,9 @@ const AHEAD: usize = 8;
 /// Bytes of the chunks of all files that wait for a worker or are with one; beyond, who reads a file saves its chunks itself.
 const CHUNK_BYTES_MAX: usize = 20 << 20;
 
+/// Buffers of chunks come in multiples of this, so that one fits the next chunk, too.
+const CHUNK_BUFFER_UNIT: usize = 1 << 20;
+
 /// A chunk on its way to be saved by whoever is free.
 pub(super) struct ChunkJob {
     bytes: Vec<u8>,
@@ -41,16 +44,25 @@ struct ChunkSlot {
 impl ChunkJob {
     /// Saves the chunk.
     pub(super) fn run(mut self, workers: &Workers<'_, '_>, scratch: &mut Scratch) {
-        let bytes = std::mem::take(&mut self.bytes);
-        let id = match self.style {
-            Style::Content => workers.writer.save_large(&bytes, scratch),
-            Style::Fixed(_) => workers.writer.save(BlobKind::Data, &bytes, scratch),
-        };
-        workers.chunk_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
-        workers.chunk_buffers.give_back(bytes);
+        let id = save(workers, &self.bytes, self.style, scratch);
+        self.free(workers);
         if let Some(slot) = self.slot.take() {
             slot.set(id);
         }
+    }
+
+    /// Gives its memory back.
+    fn free(&mut self, workers: &Workers<'_, '_>) {
+        let bytes = std::mem::take(&mut self.bytes);
+        workers.chunk_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
+        workers.chunk_buffers.give_back(bytes);
+    }
+}
+
+fn save(workers: &Workers<'_, '_>, chunk: &[u8], style: Style, scratch: &mut Scratch) -> Result<BlobId> {
+    match style {
+        Style::Content => workers.writer.save_large(chunk, scratch),
+        Style::Fixed(_) => workers.writer.save(BlobKind::Data, chunk, scratch),
     }
 }
 
@@ -97,6 +109,21 @@ impl Spare {
             .ok()
             .and_then(|mut spare| spare.pop())
             .unwrap_or_default()
+    }
+
+    /// An empty buffer for so many bytes: the smallest that has room, or a fresh one.
+    fn take_for(&self, bytes: usize) -> Vec<u8> {
+        let fitting = self.buffers.lock().ok().and_then(|mut spare| {
+            let fits = spare
+                .iter()
+                .enumerate()
+                .filter(|(_, buffer)| buffer.capacity() >= bytes);
+            let place = fits.min_by_key(|(_, buffer)| buffer.capacity())?.0;
+            Some(spare.swap_remove(place))
+        });
+        let mut buffer = fitting.unwrap_or_else(|| Vec::with_capacity(bytes.next_multiple_of(CHUNK_BUFFER_UNIT)));
+        buffer.clear();
+        buffer
     }
 
     fn give_back(&self, buffer: Vec<u8>) {
@@ -186,9 +213,21 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
         if style == Style::Content && !last && self.filled < most + LOOK_AHEAD {
             return Ok(());
         }
+        // Out of `self` meanwhile, so that chunks can be saved from where they are. After a failure nobody needs it.
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let start = self.cut_up(&buffer[..self.filled], style, last, scratch)?;
+        buffer.copy_within(start..self.filled, 0);
+        self.buffer = buffer;
+        self.filled -= start;
+        Ok(())
+    }
+
+    /// Cuts what is complete of these bytes, and says how many those are.
+    fn cut_up(&mut self, bytes: &[u8], style: Style, last: bool, scratch: &mut Scratch) -> Result<usize> {
+        let most = self.workers.chunker.size_max();
         let mut start = 0;
-        while start < self.filled {
-            let rest = &self.buffer[start..self.filled];
+        while start < bytes.len() {
+            let rest = &bytes[start..];
             let length = match style {
                 Style::Content if rest.len() < most && !last => None,
                 Style::Content => self.workers.chunker.cut(rest, last),
@@ -199,20 +238,15 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
                 }
             };
             let Some(length) = length else { break };
-            let mut chunk = self.workers.chunk_buffers.take();
-            chunk.clear();
-            chunk.extend_from_slice(&rest[..length]);
             start += length;
             self.offset += length as u64;
-            self.send(chunk, style, scratch)?;
+            self.send(&rest[..length], style, scratch)?;
         }
-        self.buffer.copy_within(start..self.filled, 0);
-        self.filled -= start;
-        Ok(())
+        Ok(start)
     }
 
-    fn send(&mut self, chunk: Vec<u8>, style: Style, scratch: &mut Scratch) -> Result<()> {
-        if is_zero(&chunk) {
+    fn send(&mut self, chunk: &[u8], style: Style, scratch: &mut Scratch) -> Result<()> {
+        if is_zero(chunk) {
             self.settle(0, scratch)?;
             return self.push(
                 Extent::Hole {
@@ -224,24 +258,36 @@ impl<'a, 'w, 'r> ChunkStream<'a, 'w, 'r> {
         self.settle(AHEAD, scratch)?;
         let slot = Arc::new(ChunkSlot::default());
         self.under_way.push_back((chunk.len() as u32, Arc::clone(&slot)));
-        let length = chunk.len();
-        let given = self.workers.chunk_bytes.fetch_add(length, Ordering::Relaxed);
-        let piece = Piece::Chunk(ChunkJob {
-            bytes: chunk,
-            style,
-            slot: Some(slot),
-        });
-        let own = if given + length > CHUNK_BYTES_MAX {
-            Some(piece)
-        } else {
-            let sent = self.workers.chunks.0.try_send(piece);
-            sent.err().map(TrySendError::into_inner)
-        };
-        // Everybody is busy: so are we.
-        if let Some(piece) = own {
-            piece.run(self.workers, scratch);
+        if !self.hand_over(chunk, style, &slot) {
+            // Everybody is busy: so are we, and the chunk need not be copied.
+            slot.set(save(self.workers, chunk, style, scratch));
         }
         Ok(())
+    }
+
+    /// Gives a copy of the chunk to a worker that has nothing to do, if there is one.
+    fn hand_over(&self, chunk: &[u8], style: Style, slot: &Arc<ChunkSlot>) -> bool {
+        let workers = self.workers;
+        if workers.idle.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let given = workers.chunk_bytes.fetch_add(chunk.len(), Ordering::Relaxed);
+        if given + chunk.len() > CHUNK_BYTES_MAX {
+            workers.chunk_bytes.fetch_sub(chunk.len(), Ordering::Relaxed);
+            return false;
+        }
+        let mut bytes = workers.chunk_buffers.take_for(chunk.len());
+        bytes.extend_from_slice(chunk);
+        let slot = Some(Arc::clone(slot));
+        let refused = workers.chunks.0.try_send(Piece::Chunk(ChunkJob { bytes, style, slot }));
+        match refused.map_err(TrySendError::into_inner) {
+            Err(Piece::Chunk(mut job)) => {
+                job.slot = None;
+                job.free(workers);
+                false
+            }
+            Ok(()) | Err(Piece::Region(_)) => true,
+        }
     }
 
     /// Takes finished chunks in order until at most `most` are under way; helps while it waits.

@@ -268,7 +268,8 @@ impl<'r, 'o> Run<'r, 'o> {
             chunks: bounded(count * 2),
             count,
             chunk_bytes: AtomicUsize::new(0),
-            chunk_buffers: Spare::new(8 << 20),
+            idle: AtomicUsize::new(0),
+            chunk_buffers: Spare::new(16 << 20),
             long_buffers: Spare::new(LARGE_AT_ONCE * (16 << 20)),
             short_buffers: Spare::new(8 << 20),
         };
