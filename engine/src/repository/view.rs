@@ -3,6 +3,7 @@
 //! The order of reading is the protocol's (FORMAT.md, 11): first the generation, then the list of sessions. A writer writes its `open` before
 //! either, so that maintenance that does not see this view's reader in its list cannot have published what this view missed.
 
+mod footers;
 mod segments;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};

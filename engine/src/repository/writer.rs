@@ -5,6 +5,7 @@
 
 mod advance;
 mod commit;
+mod killed;
 mod uploads;
 
 use std::collections::hash_map::Entry;
@@ -40,6 +41,13 @@ pub struct Machine {
     pub is_running: fn(u32) -> bool,
     /// Name and version of the program.
     pub program: String,
+}
+
+impl Machine {
+    /// Whether a session's process ran here and is gone. Unknown is not gone.
+    pub(crate) fn misses(&self, open: &Open) -> bool {
+        open.host == self.host && open.boot == self.boot && !(self.is_running)(open.process)
+    }
 }
 
 /// How a session writes.
@@ -210,7 +218,11 @@ impl<'r> Writer<'r> {
         let object = open.to_object(repository.id(), session, &keys.index)?;
         let open_hash = *blake3::hash(&object).as_bytes();
         repository.store.put(&open_name(session), object.into())?;
-        let view = Arc::new(repository.load_view_beside(session)?);
+        let mut view = repository.load_view_beside(session)?;
+        if repository.name_packs_of_killed(&view, &options.machine) {
+            view = repository.load_view_beside(session)?;
+        }
+        let view = Arc::new(view);
         Ok(Self {
             repository,
             session,

@@ -8,12 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Folded, Leave, SessionState, check_reference};
 use crate::format::end::{Outcome, end_name};
-use crate::format::envelope::{self, Access, Kind};
+use crate::format::envelope::{Access, Kind};
 use crate::format::generation::Generation;
 use crate::format::object::Binding;
 use crate::format::open::open_name;
-use crate::format::pack;
-use crate::format::segment::{PackInfo, SegmentBuilder};
+use crate::format::segment::SegmentBuilder;
 use crate::index::Index;
 use crate::repository::Repository;
 use crate::repository::damage::Damage;
@@ -23,8 +22,6 @@ use crate::words::{Error, ObjectName, PackName, Result, SessionId};
 const LEVEL_CACHED_MAX: u64 = 4 << 20;
 /// How many small segments are held in memory at once.
 const SEGMENTS_AT_ONCE: usize = 64;
-/// So much of the end of a pack usually holds its table, padding and footer.
-const TAIL: u64 = 128 << 10;
 
 /// What is known before the index is.
 pub(super) struct Known<'v> {
@@ -193,20 +190,13 @@ impl Repository {
         }
         let mut more = index.reopened();
         for some in packs.chunks(SEGMENTS_AT_ONCE) {
-            let starts = some
-                .iter()
-                .map(|(pack, _)| (pack.object(), Some(0..pack::START as u64)));
-            let tails = some
-                .iter()
-                .map(|(pack, size)| (pack.object(), Some(size.saturating_sub(TAIL)..*size)));
-            let mut starts = self.store.get_many(starts.collect());
-            let tails = self.store.get_many(tails.collect());
-            for (((pack, size), start), tail) in some.iter().zip(starts.drain(..)).zip(tails) {
-                let segment = start
-                    .and_then(|start| Ok((start, tail?)))
-                    .and_then(|(start, tail)| self.footer_segment(*pack, *size, &start, &tail));
-                match segment {
-                    Ok(segment) => more.add_segment(&pack.object(), &segment)?,
+            for ((pack, _), contents) in some.iter().zip(self.pack_contents(some)) {
+                match contents {
+                    Ok((info, entries)) => {
+                        let mut segment = SegmentBuilder::new();
+                        segment.add(info, &entries);
+                        more.add_segment(&pack.object(), &segment.finish())?;
+                    }
                     // Deleted since it was listed, as nobody needs it.
                     Err(Error::Missing { .. }) => {}
                     Err(error @ Error::Damaged { .. }) => lost.damaged.push(Damage::new(pack.object(), &error)),
@@ -215,37 +205,6 @@ impl Repository {
             }
         }
         more.finish()
-    }
-
-    /// A segment with a single pack, made of that pack's table.
-    fn footer_segment(&self, pack: PackName, size: u64, start: &[u8], tail: &[u8]) -> Result<Vec<u8>> {
-        let name = pack.object();
-        let damaged = |why: &str| Error::damaged(&name, why);
-        let (header, _) = envelope::check_start(&name, Kind::Pack, Access::Read, start)?;
-        let contents = start
-            .get(envelope::HEADER + 36)
-            .ok_or_else(|| damaged("it is too short for a pack"))?;
-        let footer = pack::footer(pack, size, tail)?;
-        let until = footer.table_offset + u64::from(footer.table_length);
-        let in_tail = footer.table_offset.checked_sub(size - tail.len() as u64);
-        let sealed = match in_tail.and_then(|at| tail.get(at as usize..at as usize + footer.table_length as usize)) {
-            Some(sealed) => sealed.to_vec(),
-            None => self.fetch(&pack, footer.table_offset..until)?.to_vec(),
-        };
-        let table = pack::table(self.id(), pack, header, &footer, &sealed, &self.keys.index)?;
-        let info = PackInfo {
-            name: pack,
-            contents: *contents,
-            size: u32::try_from(size).map_err(|_| damaged("it is larger than any pack"))?,
-            blobs: footer.blobs,
-            table_offset: u32::try_from(footer.table_offset).map_err(|_| damaged("its table lies outside of it"))?,
-            table_length: footer.table_length,
-            hash: *tail.last_chunk().ok_or_else(|| damaged("it is too short for a pack"))?,
-            key_sessions: table.key_sessions.clone(),
-        };
-        let mut builder = SegmentBuilder::new();
-        builder.add(info, &table.entries);
-        Ok(builder.finish())
     }
 
     /// The plaintext of a segment.

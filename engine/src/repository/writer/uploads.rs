@@ -22,8 +22,9 @@ use crate::store::Store;
 use crate::store::cache::Cache;
 use crate::words::{BlobKind, Error, RepositoryId, Result, SessionId};
 
-/// A segment is written when so many packs have arrived, or when one has waited so long: what a backup that is killed loses besides its open packs.
-const SEGMENT_PACKS: u32 = 8;
+/// A segment is written when so many packs have arrived, or when one has waited so long: what a backup that is killed loses besides its open packs,
+/// unless the next one runs on the same machine.
+pub(super) const SEGMENT_PACKS: u32 = 8;
 const SEGMENT_AGE: Duration = Duration::from_secs(10);
 /// How often it is looked whether packs have waited long enough.
 const SEGMENT_LOOK: Duration = Duration::from_secs(1);

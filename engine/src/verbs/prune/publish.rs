@@ -203,10 +203,7 @@ fn is_dead(
         }
     }
     match repository.session_open(view, session) {
-        Ok(open) => {
-            let here = open.host == options.machine.host && open.boot == options.machine.boot;
-            Ok(here && !(options.machine.is_running)(open.process))
-        }
+        Ok(open) => Ok(options.machine.misses(&open)),
         Err(Error::Missing { .. }) => Ok(false),
         Err(error) => Err(error),
     }
