@@ -1,7 +1,7 @@
 //! Reads the golden repositories: whatever version wrote them, every byte comes out as it went in.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use engine::crypto::Secret;
 use engine::crypto::key_text::HolderKey;
@@ -26,7 +26,12 @@ fn credentials(folder: &Path) -> [Credential; 2] {
     ]
 }
 
-fn snapshots(repository: &Repository) -> BTreeMap<String, StoredSnapshot> {
+/// Where the tests are.
+pub fn tests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests")
+}
+
+pub fn snapshots(repository: &Repository) -> BTreeMap<String, StoredSnapshot> {
     let found = repository.snapshots(&SnapshotFilter::default()).unwrap();
     let named = found.into_iter().map(|snapshot| {
         let name = snapshot.record.as_ref().unwrap().description.clone();
@@ -49,6 +54,15 @@ fn each(mut look: impl FnMut(&str, &Path, &Repository)) {
             look(name, &folder, &repository);
         }
     }
+}
+
+/// Each golden repository, opened by its owner's key.
+pub fn each_as_owner(mut look: impl FnMut(&Repository)) {
+    each(|_, _, repository| {
+        if repository.keys().root.is_some() {
+            look(repository);
+        }
+    });
 }
 
 #[test]

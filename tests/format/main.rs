@@ -14,3 +14,5 @@ mod generate;
 mod golden;
 /// The vectors of FORMAT.md.
 mod vectors;
+/// The decoders that are fuzzed.
+mod decoders;

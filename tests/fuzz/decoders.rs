@@ -1,0 +1,605 @@
+//! Every decoder of stored bytes, and of texts that hold keys or places: fed with any bytes, it errs or gives something that it writes and reads again
+//! as the same; it never panics, and allocates no more than the input lets expect.
+//!
+//! The input is what an attacker with a key could have sealed: so it is sealed here where the format seals it, and reaches the decoder behind the seal.
+//! Each function says whether the bytes decoded, by which the seeds are known to be worth something (`tests/format/decoders.rs`).
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use engine::compress::Decompressor;
+use engine::crypto::key_text::{HolderKey, recipient_from_text, recipient_to_text};
+use engine::crypto::{BlobIds, Secret, SecretPair, aead, hpke};
+use engine::format::config::{self, Config};
+use engine::format::end::{End, IndexPart, end_name};
+use engine::format::envelope::{self, Access, Kind};
+use engine::format::generation::{CataloguePart, Generation, Rewrap, catalogue_name, generation_name, rewrap_name};
+use engine::format::keys::{Keys, Slot, SlotNote};
+use engine::format::mark::{Mark, mark_name, marked_session};
+use engine::format::object::{Binding, seal};
+use engine::format::open::{Open, SessionKind, check_at, open_for_volume, open_name, unwrap_key};
+use engine::format::pack::{self, Footer};
+use engine::format::references::References;
+use engine::format::segment::Segment;
+use engine::format::snapshot::Snapshot;
+use engine::format::tree::leaf::Leaf;
+use engine::format::tree::list::List;
+use engine::format::tree::parent::Parent;
+use engine::format::tree::{Content, EntryKind, ListReader, TreeDiff, TreeReader, TreeSource};
+use engine::format::{codec, open};
+use engine::index::Index;
+use engine::store::Location;
+use engine::words::{BlobId, BlobKind, Error, PackName, RepositoryId, Result, SessionId, Timestamp};
+
+/// A decoder; it says whether the bytes decoded.
+pub type Decoder = fn(&[u8]) -> bool;
+
+/// All of them, by the names of their targets and their folders of seeds.
+pub const DECODERS: &[(&str, Decoder)] = &[
+    ("at", at),
+    ("blob", blob),
+    ("catalogue", catalogue),
+    ("config", config),
+    ("end_index", end_index),
+    ("end_maintenance", end_maintenance),
+    ("end_sections", end_sections),
+    ("envelope", envelope),
+    ("frames", frames),
+    ("generation", generation),
+    ("keys", keys),
+    ("leaf", leaf),
+    ("list", list),
+    ("mark", mark),
+    ("open", open_record),
+    ("pack", pack_table),
+    ("parent", parent),
+    ("references", references),
+    ("rewrap", rewrap),
+    ("segment", segment),
+    ("slot", slot),
+    ("slot_note", slot_note),
+    ("snapshot", snapshot),
+    ("text", text),
+    ("tree", tree),
+];
+
+const REPOSITORY: RepositoryId = RepositoryId([0xa0; 16]);
+const SESSION: SessionId = SessionId([0xb0; 16]);
+const KINDS: [Kind; 12] = [
+    Kind::Config,
+    Kind::Slot,
+    Kind::Open,
+    Kind::At,
+    Kind::End,
+    Kind::Generation,
+    Kind::Catalogue,
+    Kind::Pack,
+    Kind::Segment,
+    Kind::References,
+    Kind::Rewrap,
+    Kind::Mark,
+];
+/// Entries of a tree or a list that are looked at: one blob in many places can stand for more than anybody wants to read.
+const ENTRIES_MAX: usize = 20_000;
+
+fn secret() -> Secret {
+    Secret::new([7; 32])
+}
+
+fn pair() -> SecretPair {
+    SecretPair::from_secret(Secret::new([9; 32]))
+}
+
+fn binding(kind: Kind, name: &str) -> Binding<'_> {
+    Binding {
+        repository: REPOSITORY,
+        kind,
+        name,
+    }
+}
+
+/// Whole objects: any bytes, and any bytes with the right hash.
+pub fn envelope(data: &[u8]) -> bool {
+    let hashed = envelope::finish(data.to_vec());
+    let mut read = false;
+    for kind in KINDS {
+        for access in [Access::Read, Access::Write, Access::Maintain] {
+            read |= envelope::parse("name", kind, access, data).is_ok();
+            read |= envelope::parse("name", kind, access, &hashed).is_ok();
+        }
+    }
+    read
+}
+
+/// Bodies of sealed frames.
+pub fn frames(data: &[u8]) -> bool {
+    let binding = binding(Kind::Segment, "x/name");
+    let mut object = envelope::header(Kind::Segment, true, data.len() as u64).to_vec();
+    object.extend_from_slice(data);
+    let object = envelope::finish(object);
+    let _ = binding.open_framed(Access::Read, &object, 0, |_| Ok(secret()));
+    let _ = binding.open_framed(Access::Read, &object, 32, |_| Ok(secret()));
+    let sealed = binding.framed_object(&secret(), b"", data);
+    let opened = binding.open_framed(Access::Read, &sealed, 0, |_| Ok(secret()));
+    opened.is_ok_and(|opened| opened == data)
+}
+
+/// `config`
+pub fn config(data: &[u8]) -> bool {
+    let Ok(config) = Config::from_object(&envelope::clear(Kind::Config, data), Access::Write) else {
+        return false;
+    };
+    let again = config.to_object().expect("what was read can be written");
+    assert_eq!(
+        Config::from_object(&again, Access::Write).ok(),
+        Some(config),
+        "{}",
+        config::NAME
+    );
+    true
+}
+
+/// `keys/<slot>`
+pub fn slot(data: &[u8]) -> bool {
+    let name = "keys/name";
+    let Ok(slot) = Slot::from_object(name, &envelope::clear(Kind::Slot, data)) else {
+        return false;
+    };
+    let again = slot.to_object().expect("what was read can be written");
+    let again = Slot::from_object(name, &again).expect("what was written can be read");
+    assert_eq!((again.public, again.binding), (slot.public, slot.binding));
+    true
+}
+
+/// The note in a slot.
+pub fn slot_note(data: &[u8]) -> bool {
+    let (root, name) = (pair(), "keys/name");
+    let sealed = aead::seal(&root.secret().derive("ararat v1 slot note"), name.as_bytes(), data);
+    let Ok(note) = SlotNote::open(&root, name, &sealed) else {
+        return false;
+    };
+    let again = note.seal(&root, name).expect("what was read can be written");
+    assert_eq!(SlotNote::open(&root, name, &again).ok(), Some(note));
+    true
+}
+
+/// The keys in a slot.
+pub fn keys(data: &[u8]) -> bool {
+    let Ok(keys) = Keys::decode("keys/name", data) else {
+        return false;
+    };
+    let again = keys.encode().expect("what was read can be written");
+    let twice = Keys::decode("keys/name", &again).expect("what was written can be read");
+    assert_eq!(*twice.encode().expect("what was read can be written"), *again);
+    true
+}
+
+/// `s/<sid>/open`
+pub fn open_record(data: &[u8]) -> bool {
+    let name = open_name(SESSION);
+    let object = binding(Kind::Open, &name).sealed_object(&secret(), data);
+    let Ok(open) = Open::from_object(REPOSITORY, SESSION, &secret(), &object) else {
+        return false;
+    };
+    for key in &open.keys {
+        let _ = unwrap_key(REPOSITORY, SESSION, key, &pair());
+    }
+    if let Some(sealed) = &open.volume {
+        let _ = open_for_volume(REPOSITORY, SESSION, &secret(), sealed);
+    }
+    let _ = open.at_key(REPOSITORY, SESSION, &pair());
+    let again = open
+        .to_object(REPOSITORY, SESSION, &secret())
+        .expect("what was read can be written");
+    assert_eq!(
+        Open::from_object(REPOSITORY, SESSION, &secret(), &again).ok(),
+        Some(open)
+    );
+    true
+}
+
+/// `s/<sid>/at-<g>`
+pub fn at(data: &[u8]) -> bool {
+    let (seen, name) = ((3, &[1; 32]), open::at_name(SESSION, 3));
+    let object = binding(Kind::At, &name).sealed_object(&secret(), data);
+    check_at(REPOSITORY, SESSION, seen, &secret(), &secret(), &object).is_ok()
+}
+
+/// An object `end` of these sections.
+fn end_object(outcome: u8, index: &[u8], maintenance: Option<&[u8]>, snapshot: Option<&[u8]>) -> Vec<u8> {
+    let name = end_name(SESSION);
+    let (binding, nonce) = (binding(Kind::End, &name), [5; 16]);
+    let wrapped = hpke::wrap(
+        pair().public(),
+        &[b"ararat v1 maintenance".as_slice(), &REPOSITORY.0, &SESSION.0].concat(),
+        secret().expose(),
+    )
+    .expect("the key is a good one");
+    let length = |plaintext: &[u8]| plaintext.len() + aead::OVERHEAD;
+    let lengths = [
+        length(index),
+        maintenance.map_or(0, |plaintext| wrapped.len() + length(plaintext)),
+        snapshot.map_or(0, length),
+    ];
+    let body = 17 + 12 + lengths.iter().sum::<usize>();
+    let header = envelope::header(Kind::End, true, body as u64);
+    let mut object = header.to_vec();
+    object.push(outcome);
+    object.extend_from_slice(&nonce);
+    let mut context = binding.context(1);
+    context.push(outcome);
+    context.extend_from_slice(&nonce);
+    object.extend_from_slice(&(lengths[0] as u32).to_le_bytes());
+    object.extend_from_slice(&seal(&secret(), &header, &context, index));
+    object.extend_from_slice(&(lengths[1] as u32).to_le_bytes());
+    if let Some(plaintext) = maintenance {
+        object.extend_from_slice(&wrapped);
+        object.extend_from_slice(&binding.seal(&secret(), &header, 2, plaintext));
+    }
+    object.extend_from_slice(&(lengths[2] as u32).to_le_bytes());
+    if let Some(plaintext) = snapshot {
+        object.extend_from_slice(&binding.seal(&secret(), &header, 3, plaintext));
+    }
+    envelope::finish(object)
+}
+
+fn plain_index_part() -> Vec<u8> {
+    let part = IndexPart {
+        open_hash: [1; 32],
+        ended: Timestamp(1),
+        source: [2; 16],
+        segments: 0,
+        segment: None,
+        packs: 0,
+        kind: SessionKind::Backup,
+        external_references: false,
+    };
+    codec::encode(&(0u32, part)).expect("it is short")
+}
+
+/// The body of `s/<sid>/end`: sections that add up or not.
+pub fn end_sections(data: &[u8]) -> bool {
+    let mut object = envelope::header(Kind::End, true, data.len() as u64).to_vec();
+    object.extend_from_slice(data);
+    let object = envelope::finish(object);
+    // It cannot open: what is sealed was sealed for no place. That it is refused for this, and not for its sections, says that they were read.
+    match End::from_object(REPOSITORY, SESSION, &secret(), &object) {
+        Ok(_) => true,
+        Err(error) => error.to_string().contains("does not open"),
+    }
+}
+
+/// Section A of `s/<sid>/end`
+pub fn end_index(data: &[u8]) -> bool {
+    let object = end_object(1, data, None, None);
+    let Ok(end) = End::from_object(REPOSITORY, SESSION, &secret(), &object) else {
+        return false;
+    };
+    if let Some(segment) = &end.index.segment {
+        let _ = Segment::decode("x/inline", segment);
+    }
+    let again = codec::encode(&(0u32, &end.index)).expect("what was read can be written");
+    let again = End::from_object(REPOSITORY, SESSION, &secret(), &end_object(1, &again, None, None));
+    assert_eq!(again.expect("what was written can be read").index, end.index);
+    true
+}
+
+/// Section B of `s/<sid>/end`
+pub fn end_maintenance(data: &[u8]) -> bool {
+    let object = end_object(1, &plain_index_part(), Some(data), None);
+    let end = End::from_object(REPOSITORY, SESSION, &secret(), &object).expect("section A is a good one");
+    let Ok(part) = end.maintenance(REPOSITORY, SESSION, &pair()) else {
+        return false;
+    };
+    if let Some(references) = &part.references {
+        let _ = References::decode("r/inline", references);
+    }
+    true
+}
+
+/// Section C of `s/<sid>/end`
+pub fn snapshot(data: &[u8]) -> bool {
+    let object = end_object(1, &plain_index_part(), None, Some(data));
+    let end = End::from_object(REPOSITORY, SESSION, &secret(), &object).expect("section A is a good one");
+    let Ok(snapshot) = end.snapshot(REPOSITORY, SESSION, &secret()) else {
+        return false;
+    };
+    let _ = snapshot.summary();
+    let again = snapshot.encode().expect("what was read can be written");
+    assert_eq!(Snapshot::decode("again", &again).ok(), Some(snapshot));
+    true
+}
+
+/// `g/<n>`
+pub fn generation(data: &[u8]) -> bool {
+    let vouch = secret();
+    // Which number it has is checked against its name.
+    for number in 1..=4 {
+        let name = generation_name(number);
+        let binding = binding(Kind::Generation, &name);
+        let object = binding.framed_object(&secret(), b"", &binding.vouched(&vouch, data.to_vec()));
+        let Ok(generation) = Generation::from_object(REPOSITORY, number, &secret(), Some(&vouch), &object) else {
+            continue;
+        };
+        let again = generation
+            .to_object(REPOSITORY, &secret(), &vouch)
+            .expect("what was read can be written");
+        let again = Generation::from_object(REPOSITORY, number, &secret(), Some(&vouch), &again);
+        assert_eq!(again.ok(), Some(generation));
+        return true;
+    }
+    false
+}
+
+/// `c/<n>/<i>.<m>`
+pub fn catalogue(data: &[u8]) -> bool {
+    let name = catalogue_name(1, 0);
+    let object = binding(Kind::Catalogue, &name).framed_object(&secret(), b"", data);
+    let Ok(part) = CataloguePart::from_object(REPOSITORY, &name, &secret(), &object) else {
+        return false;
+    };
+    for session in &part.sessions {
+        let _ = Open::from_object(REPOSITORY, session.session, &secret(), &session.open);
+        if let Some(end) = &session.end {
+            let _ = End::from_object(REPOSITORY, session.session, &secret(), end);
+        }
+    }
+    let again = part
+        .to_object(REPOSITORY, &name, &secret())
+        .expect("what was read can be written");
+    assert_eq!(
+        CataloguePart::from_object(REPOSITORY, &name, &secret(), &again).ok(),
+        Some(part)
+    );
+    true
+}
+
+/// `k/<epoch>/<n>`
+pub fn rewrap(data: &[u8]) -> bool {
+    let name = rewrap_name(1, 0);
+    let object = binding(Kind::Rewrap, &name).framed_object(&secret(), b"", data);
+    let Ok(rewrap) = Rewrap::from_object(REPOSITORY, &name, &secret(), &object) else {
+        return false;
+    };
+    let again = rewrap
+        .to_object(REPOSITORY, &name, &secret())
+        .expect("what was read can be written");
+    assert_eq!(
+        Rewrap::from_object(REPOSITORY, &name, &secret(), &again).ok(),
+        Some(rewrap)
+    );
+    true
+}
+
+/// `f/<sid>.<m>`
+pub fn mark(data: &[u8]) -> bool {
+    let (name, vouch) = (mark_name(SESSION, 1), secret());
+    let binding = binding(Kind::Mark, &name);
+    let object = binding.sealed_object(&secret(), &binding.vouched(&vouch, data.to_vec()));
+    let Ok(mark) = Mark::from_object(REPOSITORY, &name, &secret(), Some(&vouch), &object) else {
+        return false;
+    };
+    let again = mark
+        .to_object(REPOSITORY, &name, &secret(), &vouch)
+        .expect("what was read can be written");
+    let again = Mark::from_object(REPOSITORY, &name, &secret(), Some(&vouch), &again);
+    assert_eq!(again.ok(), Some(mark));
+    true
+}
+
+/// `r/<sid>`, opened.
+pub fn references(data: &[u8]) -> bool {
+    let Ok(references) = References::decode("r/name", data) else {
+        return false;
+    };
+    let again = References::decode("r/name", &references.encode());
+    assert_eq!(again.ok(), Some(references));
+    true
+}
+
+/// `x/…`, opened, and the index that is made of it.
+pub fn segment(data: &[u8]) -> bool {
+    let Ok(segment) = Segment::decode("x/name", data) else {
+        return false;
+    };
+    let mut index = Index::builder(None, ["x/name"].into_iter());
+    if index.add_segment("x/name", data).is_err() {
+        return false;
+    }
+    let Ok(index) = index.finish() else { return false };
+    for pack in &segment.packs {
+        let _ = index.pack(&pack.name);
+    }
+    for entry in segment.entries.iter().take(100) {
+        let mut id = [0; 32];
+        id[..16].copy_from_slice(&entry.prefix);
+        let _ = index.locate(entry.kind, &BlobId(id));
+    }
+    true
+}
+
+/// A pack's footer, and the table it points to.
+pub fn pack_table(data: &[u8]) -> bool {
+    let pack = PackName {
+        session: SESSION,
+        number: 3,
+    };
+    let _ = pack::footer(pack, data.len() as u64, data);
+    let Some((blobs, table)) = data.split_first_chunk::<4>() else {
+        return false;
+    };
+    let name = pack.object();
+    let header = envelope::header(Kind::Pack, true, 1 << 20);
+    let sealed = binding(Kind::Pack, &name).seal(&secret(), &header, 0, table);
+    let footer = Footer {
+        table_offset: 1 << 19,
+        table_length: sealed.len() as u32,
+        blobs: u32::from_le_bytes(*blobs),
+    };
+    pack::table(REPOSITORY, pack, &header, &footer, &sealed, &secret()).is_ok()
+}
+
+/// What is behind a blob's seal: the codec, the length, and what is compressed.
+pub fn blob(data: &[u8]) -> bool {
+    let mut out = Vec::new();
+    Decompressor::new().decompress(data, &mut out).is_ok()
+}
+
+/// Keys, recipients, places and names, as people and lists give them.
+pub fn text(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return false;
+    };
+    let key = HolderKey::from_text(text);
+    if let Ok(key) = &key {
+        let again = HolderKey::from_text(&key.to_text()).expect("what was written can be read");
+        assert_eq!(again.root_fingerprint, key.root_fingerprint);
+    }
+    let recipient = recipient_from_text(text);
+    if let Ok(recipient) = &recipient {
+        assert_eq!(
+            recipient_from_text(&recipient_to_text(recipient)).ok().as_ref(),
+            Some(recipient)
+        );
+    }
+    let location = Location::parse(text);
+    let names = PackName::of_object(text).is_some() || marked_session(text).is_some();
+    let id = text.parse::<SessionId>().is_ok() || text.parse::<BlobId>().is_ok();
+    key.is_ok() || recipient.is_ok() || location.is_ok() || names || id
+}
+
+/// A leaf of a tree.
+pub fn leaf(data: &[u8]) -> bool {
+    let Ok(leaf) = Leaf::parse(&Bytes::copy_from_slice(data)) else {
+        return false;
+    };
+    let mut cursor = leaf.cursor();
+    loop {
+        match cursor.step() {
+            Ok(true) => {}
+            Ok(false) => return true,
+            Err(_) => return false,
+        }
+        if cursor.entry().is_err() {
+            return false;
+        }
+    }
+}
+
+/// A parent in a tree.
+pub fn parent(data: &[u8]) -> bool {
+    let Ok(parent) = Parent::parse(&Bytes::copy_from_slice(data)) else {
+        return false;
+    };
+    let _ = (parent.entries(), parent.bytes());
+    true
+}
+
+/// A list of chunks, and what it leads to: 8 bytes are the size it should cover; then blobs as in [`tree`].
+pub fn list(data: &[u8]) -> bool {
+    let Some((size, blobs)) = data.split_first_chunk::<8>() else {
+        return false;
+    };
+    let (blobs, size) = (Blobs::of(blobs), u64::from_le_bytes(*size));
+    let Some(root) = blobs.root() else { return false };
+    let _ = List::parse(&blobs.blobs[0]);
+    let mut reader = ListReader::new(&blobs, root, size);
+    let whole = reader.by_ref().take(ENTRIES_MAX).all(|extent| extent.is_ok());
+    let mut reader = ListReader::new(&blobs, root, size);
+    if reader.seek(size / 2).is_ok()
+        && let Some(Ok((offset, extent))) = reader.next()
+    {
+        assert!(offset <= size / 2 && size / 2 < offset + extent.length());
+    }
+    whole
+}
+
+/// A tree: its blobs, each after its length in 3 bytes, the topmost one first. Read whole, searched, and compared with itself.
+pub fn tree(data: &[u8]) -> bool {
+    let blobs = Blobs::of(data);
+    let Some(root) = blobs.root() else { return false };
+    let mut reader = TreeReader::new(&blobs, root);
+    let mut paths = Vec::new();
+    let mut whole = false;
+    for _ in 0..ENTRIES_MAX {
+        match reader.next_entry() {
+            Ok(Some(entry)) => {
+                if let EntryKind::File {
+                    content: Content::List { blob, .. },
+                    size,
+                    ..
+                } = &entry.kind
+                {
+                    let _ = ListReader::new(&blobs, *blob, *size)
+                        .take(1000)
+                        .all(|extent| extent.is_ok());
+                }
+                assert!(
+                    paths.last().is_none_or(|last| *last != entry.path),
+                    "a path comes twice"
+                );
+                paths.push(entry.path.clone());
+            }
+            Ok(None) => {
+                whole = true;
+                break;
+            }
+            Err(_) => break,
+        }
+    }
+    if let Some(path) = paths.get(paths.len() / 2) {
+        let mut reader = TreeReader::new(&blobs, root);
+        let found = reader
+            .seek(path)
+            .and_then(|()| Ok(reader.next_entry()?.map(|entry| entry.path.clone())));
+        assert!(
+            !whole || found.is_ok_and(|found| found.as_ref() == Some(path)),
+            "what was read is not found"
+        );
+    }
+    if whole {
+        let mut diff = TreeDiff::new(&blobs, root, root);
+        assert!(matches!(diff.next(), None | Some(Err(_))), "a tree differs from itself");
+    }
+    whole
+}
+
+/// Blobs by their ids; an id that none has leads to one of them, so that a changed blob can still be met.
+struct Blobs {
+    blobs: Vec<Bytes>,
+    places: HashMap<BlobId, usize>,
+}
+
+impl Blobs {
+    fn of(mut data: &[u8]) -> Self {
+        let ids = tree_ids();
+        let (mut blobs, mut places) = (Vec::new(), HashMap::new());
+        while let Some((length, rest)) = data.split_first_chunk::<3>() {
+            let length = u32::from_le_bytes([length[0], length[1], length[2], 0]) as usize;
+            let (blob, rest) = rest.split_at(length.min(rest.len()));
+            places.insert(ids.id(BlobKind::Tree, blob), blobs.len());
+            blobs.push(Bytes::copy_from_slice(blob));
+            data = rest;
+        }
+        Self { blobs, places }
+    }
+
+    fn root(&self) -> Option<BlobId> {
+        Some(tree_ids().id(BlobKind::Tree, self.blobs.first()?))
+    }
+}
+
+/// The ids that blobs of a seed name each other by.
+pub fn tree_ids() -> BlobIds {
+    BlobIds::new(&secret())
+}
+
+impl TreeSource for Blobs {
+    fn load(&self, id: &BlobId) -> Result<Bytes> {
+        let place = self.places.get(id).copied();
+        let place = place.or_else(|| usize::from(id.0[0]).checked_rem(self.blobs.len()));
+        let blob = place.and_then(|place| self.blobs.get(place));
+        blob.cloned()
+            .ok_or_else(|| Error::damaged("tree", "there are no blobs"))
+    }
+}
