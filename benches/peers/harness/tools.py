@@ -255,6 +255,20 @@ class Ararat(Tool):
         return cost
 
 
+class AraratKey(Ararat):
+    """What is measured beside the others has a password, as they have; the default repository has a key file."""
+
+    name = "ararat-key"
+    settings = "with a key file instead of a password: there is nothing to stretch"
+
+    def environment(self) -> dict:
+        given = {name: value for name, value in super().environment().items() if name != "ARARAT_PASSWORD"}
+        return given | {"ARARAT_KEY_FILE": str(self.home / "key")}
+
+    def init(self) -> Cost:
+        return self._verb("init", "--new-key", self.home / "key")
+
+
 def requests(output: bytes) -> int | None:
     """Returns the store requests that a verb's JSON document counts; after `forget --prune` they stand with the prune."""
     try:
@@ -264,4 +278,4 @@ def requests(output: bytes) -> int | None:
         return None
 
 
-TOOLS: dict[str, type[Tool]] = {tool.name: tool for tool in (Ararat, Restic, Rustic, Borg, BorgLz4, Kopia)}
+TOOLS: dict[str, type[Tool]] = {tool.name: tool for tool in (Ararat, AraratKey, Restic, Rustic, Borg, BorgLz4, Kopia)}
