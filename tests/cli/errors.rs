@@ -192,10 +192,10 @@ fn damage_is_found_and_named_with_what_it_hurts() {
 }
 
 /// A file system of its own, unmounted when dropped. None where nobody may mount.
-struct Mount(PathBuf);
+pub struct Mount(PathBuf);
 
 impl Mount {
-    fn new(at: &Path, options: &str) -> Option<Self> {
+    pub fn new(at: &Path, options: &str) -> Option<Self> {
         let mut command = std::process::Command::new("mount");
         command.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at);
         if command.status().is_ok_and(|status| status.success()) {
@@ -206,7 +206,7 @@ impl Mount {
         None
     }
 
-    fn remount(&self, options: &str) {
+    pub fn remount(&self, options: &str) {
         let mut command = std::process::Command::new("mount");
         command.args(["-o", &format!("remount,{options}")]).arg(&self.0);
         assert!(command.status().unwrap().success());

@@ -7,18 +7,31 @@ mod caches;
 mod care;
 /// `backup` with all that can be said to it.
 mod backups;
+/// The whole way of a user on a server of each cloud, and what it costs.
+mod clouds;
+/// Block devices, backed up and restored onto.
+mod devices;
 /// Each way in which a command fails: exit code, the thing, the cause, the next step.
 mod errors;
 /// Damage: who is named, what goes on, what does not.
 mod damage;
 /// A home folder for a test, and `ararat` run in it.
 mod home;
+/// A backup that is killed, and the next one.
+mod killed;
 /// A small slice of the kill loop.
 mod kills;
 /// Restoring: over what is there, in parts, onto a stream.
 mod restore;
 /// Keys: drawn, kept, chosen; and a writer's volume key.
 mod keys;
+/// Trees compared in everything that a restore gives back.
+#[path = "../restore/likeness.rs"]
+mod likeness;
+/// Places that are full or may not be written.
+mod places;
+/// Recipients let in and out, and the recovery sheet.
+mod recipients;
 /// What each role may do, and what it is refused.
 mod roles;
 /// Real servers, for the ways in which a cloud says no.

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::home::{Home, Ran, noise, run};
+use crate::likeness::difference;
+use crate::trees;
 
 /// Backs up what is in the source, as `.`, with these arguments too.
 #[track_caller]
@@ -126,6 +128,49 @@ fn a_large_file_is_changed_in_place_and_zeros_become_holes() {
     let zeros = home.path("target/zeros");
     assert!(std::fs::metadata(&zeros).unwrap().blocks() < 100);
     assert!(std::fs::read(&zeros).unwrap() == vec![0; 4_000_000]);
+}
+
+/// Whatever was something else before: the newer snapshot is restored over the older one, and leaves nothing of it.
+#[test]
+fn a_restore_over_an_older_state_gives_the_newer_one() {
+    let home = Home::with_repository();
+    trees::fill(&home.source());
+    trees::fill_rare(&home.source());
+    backup(&home, &[]);
+    restore(&home, &["--delete", "--verify"]).ends(0);
+
+    let at = |name: &str| home.source().join(name);
+    for name in ["pipe", "dangling", "odd link", "old", "large"] {
+        std::fs::remove_file(at(name)).unwrap();
+    }
+    std::fs::remove_dir_all(at("small/1")).unwrap();
+    std::fs::remove_dir(at("nothing in it")).unwrap();
+    // A pipe becomes a file, a link a folder, a file a link, a folder a file; one of the two names of a file goes.
+    home.write("source/pipe", "no pipe any more");
+    home.write("source/dangling/file", "x");
+    std::os::unix::fs::symlink("small", at("old")).unwrap();
+    home.write("source/nothing in it", "something");
+    for (name, attribute, value) in [("sparse", "user.any", &b"other"[..]), ("empty", "user.new", b"new")] {
+        let _ = rustix::fs::lsetxattr(at(name), attribute, value, rustix::fs::XattrFlags::empty());
+    }
+    let _ = rustix::fs::lremovexattr(at("sparse"), "user.long");
+    let _ = rustix::fs::lremovexattr(at("rare"), "user.folder");
+    std::fs::set_permissions(at("rare"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    // What was a hole holds data, and the other way round.
+    let sparse = std::fs::File::options().write(true).open(at("sparse")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, &crate::home::noise(9, 5000), 6 << 20).unwrap();
+    let cut = std::fs::File::options().write(true).open(at("one hole")).unwrap();
+    cut.set_len(1).unwrap();
+    trees::settle();
+    backup(&home, &[]);
+    restore(&home, &["--delete", "--verify"]).ends(0);
+    assert_eq!(difference(&home.source(), &home.path("target")), None);
+    let unchanged = restore(&home, &["--delete", "--json"]).ends(0).json();
+    assert_eq!(
+        (&unchanged["bytes_fetched"], &unchanged["deleted"]),
+        (&0.into(), &0.into()),
+        "{unchanged}"
+    );
 }
 
 #[test]

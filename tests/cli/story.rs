@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::home::Home;
+use crate::likeness::{bytes_on_disk, difference};
 use crate::trees;
 
 /// The document has each of these fields.
@@ -94,6 +95,43 @@ fn a_restored_tree_is_the_tree_that_was_backed_up() {
         &again,
         &["bytes", "bytes_reused", "verified", "failures", "losses", "requests"],
     );
+}
+
+/// Backs `.` up in the source; gives the report.
+#[track_caller]
+fn back_up_here(home: &Home) -> Value {
+    let mut command = home.command();
+    command
+        .args(["repo", "--json", "backup", "."])
+        .current_dir(home.source());
+    let report = crate::home::run(&mut command).ends(0).json();
+    assert_eq!(report["counts"]["errors"], 0, "{report}");
+    report
+}
+
+/// Attributes, owners, pipes, devices, names of any bytes, times of any age: with all of it a restored tree is the like of the other.
+#[test]
+fn everything_that_a_file_system_can_have_comes_back() {
+    let home = with_default_repository();
+    trees::fill_rare(&home.source());
+    trees::settle();
+    back_up_here(&home);
+    let target = home.path("restored");
+    let restore = ["restore", "latest", "--target", target.to_str().unwrap(), "--verify"];
+    let report = home.json(restore);
+    assert_eq!(
+        (&report["failed"], &report["losses"]),
+        (&0.into(), &serde_json::json!([])),
+        "{report}"
+    );
+    assert_eq!(difference(&home.source(), &target), None);
+    for name in ["sparse", "one hole"] {
+        let [there, here] = [&home.source(), &target].map(|folder| bytes_on_disk(folder, name.as_bytes()));
+        assert!(here <= there + (64 << 10), "{name} takes {here} bytes, it took {there}");
+    }
+    let again = back_up_here(&home);
+    assert_eq!(again["counts"]["bytes_read"], 0, "{again}");
+    assert_eq!(home.json(["check", "--read-data"])["healthy"], true);
 }
 
 #[test]

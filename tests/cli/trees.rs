@@ -1,9 +1,13 @@
 //! A source with one of each kind of thing, and whether a restored one is its like: content, mode, time, links.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 
 use crate::home::noise;
 
@@ -36,6 +40,66 @@ pub fn fill(folder: &Path) {
         .unwrap()
         .set_modified(long_ago)
         .unwrap();
+}
+
+/// Adds what only some file systems, and some of it only root, can have: attributes, holes, pipes, devices, names and owners of any kind.
+/// What this one cannot have is left out.
+pub fn fill_rare(folder: &Path) {
+    let at = |name: &[u8]| folder.join(OsStr::from_bytes(name));
+    for name in [&b"n\xff\xfe\x80me"[..], b"-e", b" ", b"*", &[b'n'; 255], b"new\nline\n"] {
+        // Some file systems take text alone.
+        let _ = std::fs::write(at(name), name);
+    }
+    let _ = std::os::unix::fs::symlink(OsStr::from_bytes(b"no\xffwhere"), at(b"odd link"));
+    let sparse = std::fs::File::create(at(b"sparse")).unwrap();
+    sparse.write_all_at(&noise(1100, 100_000), 3 << 20).unwrap();
+    sparse.set_len(8 << 20).unwrap();
+    std::fs::File::create(at(b"one hole"))
+        .unwrap()
+        .set_len(5 << 20)
+        .unwrap();
+    std::fs::create_dir_all(at(b"rare/deep/deeper")).unwrap();
+    let owned = |name: &[u8]| {
+        // The mode after the owner, who changes it.
+        let _ = std::os::unix::fs::lchown(at(name), Some(12_345), Some(54_321));
+    };
+    for (name, kind) in [(&b"pipe"[..], FileType::Fifo), (b"null", FileType::CharacterDevice)] {
+        let mode = Mode::from_raw_mode(0o640);
+        let _ = rustix::fs::mknodat(CWD, at(name), kind, mode, rustix::fs::makedev(1, 3));
+    }
+    let _ = std::fs::hard_link(at(b"odd link"), at(b"rare/odd link again"));
+    for name in [&b"rare"[..], b"sparse", b"odd link"] {
+        owned(name);
+    }
+    for (name, mode) in [(&b"rare"[..], 0o3751), (b"sparse", 0o6711), (b"rare/deep", 0o1700)] {
+        std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    for (name, attribute, value) in [
+        (&b"sparse"[..], "user.any", &b"\0\xff\n"[..]),
+        (b"sparse", "user.empty", b""),
+        (b"sparse", "user.long", &[b'l'; 3000]),
+        (b"rare", "user.folder", b"yes"),
+        (b"rare/deep", "trusted.of-root", b"alone"),
+        (b"odd link", "trusted.link", b"itself"),
+    ] {
+        let _ = rustix::fs::lsetxattr(at(name), attribute, value, XattrFlags::empty());
+    }
+    // Before 1970, in the time of our grandchildren, and a symlink's own.
+    for (name, seconds, nanoseconds) in [
+        (&b"one hole"[..], -2, 500_000_000),
+        (b"rare/deep", 4_000_000_000, 1),
+        (b"odd link", 7, 8),
+    ] {
+        let time = Timespec {
+            tv_sec: seconds,
+            tv_nsec: nanoseconds,
+        };
+        let times = Timestamps {
+            last_access: time,
+            last_modification: time,
+        };
+        let _ = rustix::fs::utimensat(CWD, at(name), &times, AtFlags::SYMLINK_NOFOLLOW);
+    }
 }
 
 /// Waits until nothing looks as if it had just been changed: a backup reads such files again, to be sure.
