@@ -17,7 +17,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("reqwest", &["engine/src/store/cloud/"]),
     ("tokio", WAITING),
     ("futures", WAITING),
-    ("rayon", &["*pipeline"]),
+    ("rayon", &["engine/src/index/write.rs"]),
     ("crossbeam_channel", THREADS_MEET),
     ("clap", ARGUMENTS),
     ("clap_complete", ARGUMENTS),
