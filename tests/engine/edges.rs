@@ -57,8 +57,9 @@ fn fill_a_segment(bench: &Store, writer: &Writer<'_>, seed: u64, segments: usize
 #[test]
 fn a_writer_uses_nothing_that_a_fenced_session_wrote_after_its_fence() {
     let bench = Bench::new();
+    // Elsewhere: whoever fences it knows its age alone.
     let zombie = Machine {
-        process: 1,
+        host: "elsewhere".into(),
         ..machine()
     };
     let repository: &'static Repository = Box::leak(Box::new(bench.open()));
@@ -286,4 +287,38 @@ fn a_catalogue_that_was_not_stored_as_it_was_written_replaces_nothing() {
     }
     bench.prune();
     assert_eq!(bench.contents(kept), bench.expected());
+}
+
+/// A process that looks gone and is not (its number is reused, or its machine was cloned) loses its session, not its data: who took it for dead
+/// has written the segment that it wants to write.
+#[test]
+fn a_session_whose_segment_somebody_else_has_written_is_told_that_it_was_fenced() {
+    let bench = Bench::new();
+    let asleep = Machine {
+        process: 1,
+        ..machine()
+    };
+    let repository: &'static Repository = Box::leak(Box::new(bench.open()));
+    let asleep = writer(repository, asleep);
+    let mut scratch = Scratch::new();
+    let mut save = |seed: u64| asleep.save_large(&noise(seed, 1 << 20), &mut scratch);
+    for seed in 0..3 {
+        save(seed).unwrap();
+    }
+    let packs = format!("p/{}/", asleep.session());
+    let begun = Instant::now();
+    while names(&bench, &packs).len() < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no pack has come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    bench.write("a", "a");
+    bench.backup();
+    let segments = format!("x/{}/", asleep.session());
+    assert_eq!(names(&bench, &segments).len(), 1);
+    let failed = (3..100).find_map(|seed| save(seed).err());
+    let session = asleep.session();
+    assert!(
+        matches!(failed, Some(Error::Fenced { session: fenced }) if fenced == session),
+        "{failed:?}"
+    );
 }

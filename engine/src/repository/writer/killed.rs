@@ -16,7 +16,7 @@ use crate::words::{Error, PackName, Result, SessionId};
 
 impl Repository {
     /// Names the packs of all backups that were killed on this machine. True when there were any: then the view does not know them yet.
-    pub(super) fn name_packs_of_killed(&self, view: &View, machine: &Machine) -> bool {
+    pub(crate) fn name_packs_of_killed(&self, view: &View, machine: &Machine) -> bool {
         let mut named = false;
         for (session, _) in view.sessions.iter().filter(|(_, state)| state.is_running()) {
             let open = self.session_open(view, *session);

@@ -18,8 +18,8 @@ use crate::format::envelope::Kind;
 use crate::format::object::Binding;
 use crate::format::segment::SegmentBuilder;
 use crate::pack::{OpenPack, SealedPack};
-use crate::store::Store;
 use crate::store::cache::Cache;
+use crate::store::{Created, Store};
 use crate::words::{BlobKind, Error, RepositoryId, Result, SessionId};
 
 /// A segment is written when so many packs have arrived, or when one has waited so long: what a backup that is killed loses besides its open packs,
@@ -282,10 +282,13 @@ fn again(failure: &Error) -> Error {
             cause,
         };
     }
+    if let Error::Fenced { session } = failure {
+        return Error::Fenced { session: *session };
+    }
     Error::Internal(format!("a pack could not be stored: {failure}"))
 }
 
-/// Stores one segment of a session.
+/// Stores one segment of a session. [`Error::Fenced`] when somebody else has written it: whoever does that takes the session for dead.
 pub(super) fn put_segment(
     store: &Store,
     repository: RepositoryId,
@@ -300,5 +303,8 @@ pub(super) fn put_segment(
         kind: Kind::Segment,
         name: &name,
     };
-    store.put(&name, binding.framed_object(index, b"", &segment.finish()).into())
+    match store.create(&name, binding.framed_object(index, b"", &segment.finish()).into())? {
+        Created::Done => Ok(()),
+        Created::Exists(_) => Err(Error::Fenced { session }),
+    }
 }

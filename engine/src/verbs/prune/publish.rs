@@ -141,6 +141,8 @@ pub(super) fn barrier(
         .max()
         .unwrap_or(0);
     let mut fenced = Vec::new();
+    // What a killed backup had finished is not lost for the next one, though its session ends here.
+    repository.name_packs_of_killed(&survey.view, &options.machine);
     loop {
         let mut sessions = repository.list_sessions()?;
         let open = sessions.iter().filter(|(_, state)| state.open);
