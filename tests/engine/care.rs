@@ -53,7 +53,7 @@ struct Stopping {
 }
 
 impl Progress for Stopping {
-    fn stage(&self, _name: &str) {
+    fn stage(&self, _name: &str, _items: &'static str) {
         let _ = self
             .stages_left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));

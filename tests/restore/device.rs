@@ -97,7 +97,7 @@ struct Spoiler {
 }
 
 impl Progress for Spoiler {
-    fn stage(&self, name: &str) {
+    fn stage(&self, name: &str, _items: &'static str) {
         if name == "Verifying" {
             let device = fs::File::options().write(true).open(&self.device).unwrap();
             device.write_all_at(b"!", self.offset).unwrap();

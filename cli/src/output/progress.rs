@@ -1,7 +1,7 @@
 //! Progress: a line that lives on a terminal, nothing in a pipe; and Ctrl-C.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use engine::words::Progress;
@@ -26,15 +26,18 @@ pub struct Shown {
 struct Items {
     done: AtomicU64,
     expected: AtomicU64,
+    /// What they are; nothing is shown when they are nothing.
+    word: Mutex<&'static str>,
 }
 
 impl std::fmt::Display for Items {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (done, expected) = (self.done.load(Ordering::Relaxed), self.expected.load(Ordering::Relaxed));
-        match (done, expected) {
-            (0, 0) => Ok(()),
-            (_, 0) => write!(f, "  {done} files"),
-            (_, _) => write!(f, "  {done}/{} files", expected.max(done)),
+        let word = *self.word.lock().unwrap_or_else(PoisonError::into_inner);
+        match (word, done, expected) {
+            ("", _, _) | (_, 0, 0) => Ok(()),
+            (_, _, 0) => write!(f, "  {done} {word}"),
+            (_, _, _) => write!(f, "  {done}/{} {word}", expected.max(done)),
         }
     }
 }
@@ -89,9 +92,14 @@ fn style(is_known: bool, items: &Arc<Items>) -> ProgressStyle {
 }
 
 impl Progress for Shown {
-    fn stage(&self, name: &str) {
+    fn stage(&self, name: &str, items: &'static str) {
+        *self.items.word.lock().unwrap_or_else(PoisonError::into_inner) = items;
+        self.items.done.store(0, Ordering::Relaxed);
+        self.expect(0, 0);
         if let Some(bar) = &self.bar {
             bar.set_message(name.to_owned());
+            // Rate and time left are the stage's, too.
+            bar.reset();
         }
     }
 
@@ -143,4 +151,25 @@ pub fn catch_interrupts(runtime: &tokio::runtime::Runtime) {
             anstream::eprintln!("Stopping where it is safe; once more to stop at once");
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_counts_its_own_items_from_nothing() {
+        let shown = Shown::new(true, false);
+        shown.stage("Walking trees", "snapshots");
+        shown.expect(3, 0);
+        shown.done(2, 0);
+        assert_eq!(shown.items.to_string(), "  2/3 snapshots");
+        shown.stage("Reading packs", "packs");
+        assert_eq!(shown.items.to_string(), "");
+        shown.done(1, 1 << 24);
+        assert_eq!(shown.items.to_string(), "  1 packs");
+        shown.stage("Condemning", "");
+        shown.done(1, 0);
+        assert_eq!(shown.items.to_string(), "");
+    }
 }

@@ -167,9 +167,9 @@ pub fn check(repository: &Repository, options: &CheckOptions, progress: &dyn Pro
         ..CheckReport::default()
     };
     let mut findings = Findings::default();
-    progress.stage("Reading small objects");
+    progress.stage("Reading small objects", "");
     let objects = objects::read(repository, options, &mut findings, progress)?;
-    progress.stage("Reading the index");
+    progress.stage("Reading the index", "");
     let mut bad = Bad::default();
     let mut view = None;
     let snapshots = match repository.load_full_view() {
@@ -177,7 +177,7 @@ pub fn check(repository: &Repository, options: &CheckOptions, progress: &dyn Pro
             let view = repository.adopt(Arc::clone(view.insert(Arc::new(full))))?;
             view.damaged.iter().for_each(|damage| findings.damage(damage));
             objects::named(repository, &view, &objects, &mut findings)?;
-            progress.stage("Looking for packs");
+            progress.stage("Looking for packs", "");
             packs::presence(repository, &view, &mut bad, &mut report)?;
             let listing = repository.listing(&SnapshotFilter::default())?;
             listing.damaged.iter().for_each(|damage| findings.damage(damage));
@@ -195,15 +195,15 @@ pub fn check(repository: &Repository, options: &CheckOptions, progress: &dyn Pro
     report.findings = findings.findings;
     report.notes.extend(findings.notes);
     if let Some(view) = view.filter(|_| report.has_keys) {
-        progress.stage("Walking trees");
+        progress.stage("Walking trees", "snapshots");
         trees::walk_all(repository, view, &snapshots, &mut bad, &mut report, progress)?;
     }
     if options.read_data != ReadData::None {
-        progress.stage("Reading packs");
+        progress.stage("Reading packs", "packs");
         packs::read(repository, options, &mut bad, &mut report, progress)?;
     }
     if !bad.is_empty() {
-        progress.stage("Finding out who is hurt");
+        progress.stage("Finding out who is hurt", "");
         let hurt = if report.has_keys {
             hurt::hurt(repository, &snapshots, &bad, progress)?
         } else {

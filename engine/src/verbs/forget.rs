@@ -63,7 +63,7 @@ pub struct ForgetReport {
 /// [`Error::Invalid`] when the policy makes no sense, keeps nothing at all or would leave a group without snapshots; [`Error::Damaged`] when a policy
 /// is to judge and something cannot be read; [`Error::NoSnapshot`]; what the store says. Then nothing is marked.
 pub fn forget(repository: &Repository, options: &ForgetOptions, progress: &dyn Progress) -> Result<ForgetReport> {
-    progress.stage("Choosing snapshots");
+    progress.stage("Choosing snapshots", "snapshots");
     let mut report = ForgetReport::default();
     match &options.what {
         What::Policy {

@@ -147,7 +147,7 @@ pub fn foresee(
     options: &PruneOptions,
     progress: &dyn Progress,
 ) -> Result<PruneReport> {
-    progress.stage("Looking at what is used");
+    progress.stage("Looking at what is used", "");
     let survey = survey::survey(repository, forgotten)?;
     let plan = plan::plan(&survey, options.unused_max, options.repack_bytes_max);
     Ok(PruneReport {
@@ -176,7 +176,7 @@ fn attempt(
     if options.dry_run {
         return foresee(repository, &BTreeSet::new(), options, progress).map(Some);
     }
-    progress.stage("Looking at what is used");
+    progress.stage("Looking at what is used", "");
     let mut survey = survey::survey(repository, &BTreeSet::new())?;
     *known = survey.view.generation.number;
     let mut report = PruneReport {
@@ -185,7 +185,8 @@ fn attempt(
     };
     report.left_bytes = report.plan.left_bytes;
     if report.plan.repack_packs > 0 {
-        progress.stage("Repacking");
+        progress.stage("Repacking", "packs");
+        progress.expect(report.plan.repack_packs, report.plan.repack_bytes);
         let moved = repack::repack(repository, &survey, &report.plan, options, progress)?;
         (report.packs_repacked, report.bytes_repacked) = (moved.packs, moved.bytes);
         report.damaged = moved.damaged;
@@ -198,24 +199,24 @@ fn attempt(
         report.left_bytes = then.left_bytes;
     }
     stop_if_asked(progress)?;
-    progress.stage("Condemning");
+    progress.stage("Condemning", "");
     let Some(condemning) = publish::condemn(repository, &survey, &report.plan, options)? else {
         return Ok(None);
     };
     *known = condemning.generation.number;
-    progress.stage("Waiting for running sessions");
+    progress.stage("Waiting for running sessions", "");
     let barrier = publish::barrier(repository, &survey, &condemning, options, progress)?;
     stop_if_asked(progress)?;
     report.sessions_fenced.clone_from(&barrier.fenced);
     report.sessions_waited_for = barrier.waited_for.iter().copied().collect();
-    progress.stage("Writing the index");
+    progress.stage("Writing the index", "");
     let Some(published) = publish::bury(repository, &survey, &condemning, &barrier, options)? else {
         return Ok(None);
     };
     *known = published.generation.number;
     report.sessions_folded = published.folded;
     report.generation = Some(published.generation.number);
-    progress.stage("Deleting");
+    progress.stage("Deleting", "packs");
     // Before the packs, so that the folder of a dead session goes with its last pack.
     match repository.store().sweep_leftovers() {
         Ok(leftovers) => report.leftovers = leftovers,

@@ -177,19 +177,24 @@ pub fn restore(
         needed: "a reader or an owner",
         role: "a maintainer",
     })?;
+    progress.stage("Restoring", "files");
+    let mut expected = None;
     if options.selection.is_everything() {
         let counts = &record.counts;
-        progress.expect(counts.files + counts.folders + counts.others, counts.bytes);
+        expected = Some((counts.files + counts.folders + counts.others, counts.bytes));
     }
     let mut chosen = options.selection.filter()?;
     let root = record.root.0;
     if !options.selection.is_everything() && !options.selection.has_patterns() {
         match total::total(&repository, root, &chosen.within) {
-            Ok((entries, bytes)) => progress.expect(entries, bytes),
+            Ok(total) => expected = Some(total),
             // It is told when it is met again.
             Err(error) if work::is_local(&error) => {}
             Err(error) => return Err(error),
         }
+    }
+    if let Some((entries, bytes)) = expected {
+        progress.expect(entries, bytes);
     }
     if options.delete {
         let has = |path: &[u8]| {
@@ -214,7 +219,6 @@ pub fn restore(
             dry_run: options.dry_run,
         };
         let (target, folder) = Target::open(&options.target, target_options)?;
-        progress.stage("Restoring");
         let done = work::run(repository, root, options, &chosen, &tally, Arc::clone(&folder));
         // The last holder: the folder itself is dressed now.
         drop(folder);
@@ -228,7 +232,10 @@ pub fn restore(
         target.losses.list()
     };
     if options.verify && !options.dry_run {
-        progress.stage("Verifying");
+        progress.stage("Verifying", "files");
+        if let Some((entries, bytes)) = expected {
+            progress.expect(entries, bytes);
+        }
         verify::run(repository, root, options, &chosen, &tally)?;
     }
     Ok(RestoreReport {

@@ -2,9 +2,10 @@
 
 /// Receives what a verb has done. Methods are called from many threads, often: implementations only count.
 pub trait Progress: Send + Sync {
-    /// The verb has entered a stage, e.g. "Reading files".
-    fn stage(&self, _name: &str) {}
-    /// What is known of the whole: items and bytes. Grows while it is being found out.
+    /// The verb has entered a stage, e.g. "Reading", in which it counts `items`, e.g. "files" (nothing when empty). What was expected and done before
+    /// was of the stage before.
+    fn stage(&self, _name: &str, _items: &'static str) {}
+    /// What is known of the whole stage: items and bytes. Grows while it is being found out.
     fn expect(&self, _items: u64, _bytes: u64) {}
     /// So many more items and bytes are done.
     fn done(&self, _items: u64, _bytes: u64) {}

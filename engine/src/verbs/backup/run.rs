@@ -133,7 +133,7 @@ impl<'r, 'o> Run<'r, 'o> {
         if self.options.dry_run {
             return self.dry_run(input);
         }
-        self.progress.stage("Opening the session");
+        self.progress.stage("Opening the session", "");
         let writer = Writer::begin(
             self.repository,
             WriterOptions {
@@ -161,7 +161,7 @@ impl<'r, 'o> Run<'r, 'o> {
     }
 
     fn commit(mut self, writer: Writer<'_>, root: BlobId, parent_root: Option<BlobId>) -> Result<BackupReport> {
-        self.progress.stage("Committing");
+        self.progress.stage("Committing", "");
         let ended = (self.options.clock)();
         self.report.root = Some(root);
         self.report.ended = ended;
@@ -274,6 +274,10 @@ impl<'r, 'o> Run<'r, 'o> {
             short_buffers: Spare::new(8 << 20),
         };
         let parent_root = parent.as_ref().map(|parent| parent.root);
+        match input {
+            Input::Paths(_) => self.progress.stage("Reading", "files"),
+            Input::Stream { .. } => self.progress.stage("Reading the stream", ""),
+        }
         if let Some(parent) = &parent {
             self.progress.expect(parent.counts.files, parent.counts.bytes);
         }

@@ -34,6 +34,7 @@ pub(super) fn walk_all(
     progress: &dyn Progress,
 ) -> Result<()> {
     let mut rest = snapshots;
+    progress.expect(snapshots.len() as u64, 0);
     let mut attempts = 0;
     while !rest.is_empty() {
         // Whoever has no key to references does not compare them; damage in them was found before.

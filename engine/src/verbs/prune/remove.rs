@@ -19,6 +19,7 @@ pub(super) fn remove(repository: &Repository, published: &Published, progress: &
         .iter()
         .filter(|pack| sizes.contains_key(pack))
         .collect();
+    progress.expect(dead.len() as u64, 0);
     let (mut packs, mut bytes) = (0, 0);
     for some in dead.chunks(AT_ONCE) {
         let names: Vec<ObjectName> = some.iter().map(|pack| pack.object()).collect();

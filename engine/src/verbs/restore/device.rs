@@ -37,12 +37,12 @@ pub(super) fn run(repository: &Repository, tree: BlobId, options: &RestoreOption
             String::from_utf8_lossy(within)
         )));
     };
-    tally.progress.expect(1, size);
     if options.dry_run {
         tally.step(StepKind::File, size, || path);
         return Ok(());
     }
-    tally.progress.stage("Restoring");
+    tally.progress.stage("Restoring", "");
+    tally.progress.expect(1, size);
     let device = Device::open(&options.target, size)?;
     write(
         repository,
@@ -53,7 +53,7 @@ pub(super) fn run(repository: &Repository, tree: BlobId, options: &RestoreOption
     device.finish()?;
     tally.step_shown(StepKind::File, size, size, || path.clone());
     if options.verify {
-        tally.progress.stage("Verifying");
+        tally.progress.stage("Verifying", "");
         let differs = content_differs(repository, device.to_read_back(), size, &content, |_| {
             !tally.is_stopped()
         });

@@ -56,6 +56,7 @@ pub(super) fn run(
                 return queue.stop();
             }
             verify.file(&check);
+            tally.progress.done(1, check.size);
         }
     };
     let found = queue.run(threads, work, || verify.walk(tree, chosen, root, &queue));

@@ -48,7 +48,8 @@ impl<'r> Run<'r, '_> {
                 };
                 self.report.continued.push(continued);
                 self.progress.note(&format!(
-                    "Continuing an interrupted backup: {packs} packs ({bytes} bytes) of session {} are used again",
+                    "Continuing an interrupted backup: {packs} packs ({} MiB) of session {} are used again",
+                    bytes.div_ceil(1 << 20),
                     session.short()
                 ));
             }

@@ -69,7 +69,6 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
     }
 
     pub(super) fn walk(&mut self, paths: &[std::path::PathBuf]) -> Result<()> {
-        self.run.progress.stage("Reading");
         let mut walk = Walk::new(paths, self.run.source_options())?;
         for batch in &mut walk {
             for found in batch {
@@ -98,7 +97,6 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
             let name = String::from_utf8_lossy(name);
             return Err(Error::Invalid(format!("A stream cannot be stored as `{name}`")));
         }
-        self.run.progress.stage("Reading the stream");
         let now = self.run.started;
         let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let entry = streams::read(workers, name, reader, (user, group, now))?;
