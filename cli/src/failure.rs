@@ -28,19 +28,32 @@ pub fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     let hint = engine.and_then(hint_of);
     if json {
         let document =
-            serde_json::json!({ "error": { "message": format!("{error:#}"), "hint": hint, "exit_code": code } });
+            serde_json::json!({ "error": { "message": message_of(error), "hint": hint, "exit_code": code } });
         // A reader that has gone away changes nothing about the failure.
         let _ = show::json(&document);
     } else {
         let bold = anstyle::Style::new()
             .bold()
             .fg_color(Some(anstyle::AnsiColor::Red.into()));
-        anstream::eprintln!("{bold}Error{bold:#}: {}", show::safe(&format!("{error:#}")));
+        anstream::eprintln!("{bold}Error{bold:#}: {}", show::safe(&message_of(error)));
         if let Some(hint) = hint {
             anstream::eprintln!("{hint}");
         }
     }
     ExitCode::from(code)
+}
+
+/// The error and its causes, each once: many name their cause themselves.
+fn message_of(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for part in error.chain().map(ToString::to_string) {
+        if message.is_empty() {
+            message = part;
+        } else if !message.ends_with(&part) {
+            message = format!("{message}: {part}");
+        }
+    }
+    message
 }
 
 /// The exit code that an error of the engine stands for.
@@ -102,6 +115,7 @@ fn store_hint(failure: StoreFailure) -> Option<&'static str> {
         StoreFailure::Denied => {
             "Check the credentials (AWS_ACCESS_KEY_ID …, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_…) and what they may do."
         }
+        StoreFailure::NotAllowed => "Run the command as the user who owns the repository, or as root.",
         StoreFailure::Expired => "Get new credentials and run the command again: it goes on from what is stored.",
         StoreFailure::ClockSkew => "Set this machine's clock (for instance by NTP) and try again.",
         StoreFailure::Unreachable => {

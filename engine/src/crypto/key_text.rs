@@ -81,8 +81,12 @@ fn parse(prefix: &str, what: &str, input: &str) -> Result<Vec<u8>> {
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'));
     let joined: Zeroizing<String> = Zeroizing::new(lines.collect::<Vec<_>>().join(" "));
-    let rest = joined
-        .strip_prefix(prefix)
+    // Paper is typed in as it comes: in capitals, too.
+    let begins = joined
+        .get(..prefix.len())
+        .filter(|start| start.eq_ignore_ascii_case(prefix));
+    let rest = begins
+        .and_then(|start| joined.get(start.len()..))
         .ok_or_else(|| Error::Invalid(format!("This is no {what}: it does not begin with `{prefix}`")))?;
     let plain: Zeroizing<String> = Zeroizing::new(
         rest.chars()

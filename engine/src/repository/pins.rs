@@ -41,7 +41,7 @@ impl Repository {
         match self.store.put(&open_name(session), object.into()) {
             Ok(()) => {}
             Err(Error::Store {
-                failure: StoreFailure::Denied | StoreFailure::ReadOnly | StoreFailure::Full,
+                failure: StoreFailure::Denied | StoreFailure::NotAllowed | StoreFailure::ReadOnly | StoreFailure::Full,
                 ..
             }) => {
                 return Ok(None);

@@ -484,7 +484,7 @@ fn refused(error: Errno) -> Failure {
         Errno::NOENT => StoreFailure::NotFound,
         Errno::NOSPC | Errno::DQUOT | Errno::FBIG => StoreFailure::Full,
         Errno::ROFS => StoreFailure::ReadOnly,
-        Errno::ACCESS | Errno::PERM => StoreFailure::Denied,
+        Errno::ACCESS | Errno::PERM => StoreFailure::NotAllowed,
         Errno::TIMEDOUT => StoreFailure::Timeout,
         Errno::HOSTDOWN | Errno::HOSTUNREACH | Errno::NETDOWN | Errno::NETUNREACH | Errno::NOTCONN => {
             StoreFailure::Unreachable

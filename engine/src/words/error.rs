@@ -136,6 +136,8 @@ pub enum StoreFailure {
     NoBucket,
     /// The credentials are missing, wrong, or lack the right.
     Denied,
+    /// This user may not, on the local disk.
+    NotAllowed,
     /// The credentials were right once.
     Expired,
     /// The clocks of the two machines differ by too much.
@@ -160,6 +162,7 @@ impl std::fmt::Display for StoreFailure {
             Self::NotFound => "it is not there",
             Self::NoBucket => "the bucket, container or folder does not exist",
             Self::Denied => "the credentials are missing, wrong or lack the right to do this",
+            Self::NotAllowed => "this user may not do that here",
             Self::Expired => "the credentials have expired",
             Self::ClockSkew => "the clock of this machine differs too much from the store's",
             Self::Unreachable => "the store cannot be reached",

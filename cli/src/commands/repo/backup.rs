@@ -110,7 +110,7 @@ pub struct Backup {
     /// writer without it uses one in your configuration folder
     #[arg(long, env = "ARARAT_VOLUME_KEY_FILE", value_name = "FILE")]
     volume_key_file: Option<PathBuf>,
-    /// Threads that read and compress; 0 for as many as the machine has
+    /// Threads that read and compress, up to 10; 0 for as many as the machine has
     #[arg(long, env = "ARARAT_WORKERS", value_name = "N", default_value_t = 0)]
     workers: usize,
 }
