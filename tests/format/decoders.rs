@@ -79,7 +79,7 @@ fn seeds() -> Seeds {
         }
         let view = repository.view().unwrap();
         for (session, end) in view.all_committed() {
-            of_end(repository, session, &end, &mut seeds);
+            of_end(repository, session, end, &mut seeds);
         }
         for snapshot in golden::snapshots(repository).into_values() {
             let root = snapshot.record.unwrap().root.0;

@@ -1,3 +1,5 @@
+//! Fuzzes the decoder `catalogue`.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -1,3 +1,5 @@
+//! Fuzzes the decoder `end_maintenance`.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

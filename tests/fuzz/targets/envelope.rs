@@ -1,3 +1,5 @@
+//! Fuzzes the decoder `envelope`.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

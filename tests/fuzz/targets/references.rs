@@ -1,3 +1,5 @@
+//! Fuzzes the decoder `references`.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
