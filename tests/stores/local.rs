@@ -141,14 +141,14 @@ fn what_is_forbidden_says_so() {
     std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o500)).unwrap();
     assert_eq!(
         failure(&store.put("p/1", Bytes::new()).unwrap_err()),
-        StoreFailure::Denied
+        StoreFailure::NotAllowed
     );
     assert_eq!(
         failure(&store.delete(&["config".to_owned()]).unwrap_err()),
-        StoreFailure::Denied
+        StoreFailure::NotAllowed
     );
     std::fs::set_permissions(root.join("config"), std::fs::Permissions::from_mode(0o000)).unwrap();
-    assert_eq!(failure(&store.get("config").unwrap_err()), StoreFailure::Denied);
+    assert_eq!(failure(&store.get("config").unwrap_err()), StoreFailure::NotAllowed);
     std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o700)).unwrap();
 }
 
