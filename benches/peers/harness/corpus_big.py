@@ -39,8 +39,9 @@ class Big(Corpus):
         # The edits have a source of chance of their own, so that both states draw the same stretches.
         chance, edit = random.Random("big"), random.Random("edit")
         left, seeds, written = self._size(), [], 0
-        # Opened in place, not replaced: an image keeps its inode.
-        with open(self.source / "big.img", "r+b" if (self.source / "big.img").exists() else "wb", buffering=0) as file:
+        # Opened in place, not replaced: it keeps its inode. No ending, since it is no image: nothing is ever inserted into one.
+        path = self.source / "big"
+        with open(path, "r+b" if path.exists() else "wb", buffering=0) as file:
             file.truncate(0)
             while left:
                 size = min(left, chance.randrange(1 << 20, 48 << 20))
