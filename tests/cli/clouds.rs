@@ -88,8 +88,9 @@ fn the_whole_way(kind: &'static Kind) {
     trees::settle();
     let second = backup(&home);
     assert_eq!(second["parent"], first["snapshot"]);
-    // A stretch of the large file, and two small ones: what was moved is known by its content.
-    assert!(count(&second, "bytes_new") < 5_000_000, "{second}");
+    // A stretch of the large file, and two small ones: what was moved is known by its content. Where chunks end hangs on the repository's key; a
+    // stretch touches two of the longest at most, and they have 8 MiB.
+    assert!(count(&second, "bytes_new") < 17_000_000, "{second}");
     comes_back(&home, "latest", &home.source());
     comes_back(&home, "latest~1", &before);
 
