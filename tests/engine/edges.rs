@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use engine::format::open::SessionKind;
 use engine::repository::writer::{Machine, WriterOptions};
 use engine::repository::{Repository, Scratch, Writer};
-use engine::store::Store;
+use engine::store::faulty::{FaultPlan, Faulty};
+use engine::store::{Store, StoreOptions};
+use engine::verbs::backup::{Input, backup};
 use engine::verbs::prune::{PruneReport, prune};
 use engine::words::{BlobId, BlobKind, Error, NoProgress, Result};
 
@@ -289,36 +291,117 @@ fn a_catalogue_that_was_not_stored_as_it_was_written_replaces_nothing() {
     assert_eq!(bench.contents(kept), bench.expected());
 }
 
-/// A process that looks gone and is not (its number is reused, or its machine was cloned) loses its session, not its data: who took it for dead
-/// has written the segment that it wants to write.
-#[test]
-fn a_session_whose_segment_somebody_else_has_written_is_told_that_it_was_fenced() {
-    let bench = Bench::new();
-    let asleep = Machine {
+/// So short that no file of it is cut, whatever the repository's key.
+const UNCUT: usize = 500 << 10;
+
+/// Stores blobs until some packs are there that no segment names. The process is gone for everybody but itself.
+fn asleep(bench: &Bench, repository: &'static Repository) -> Writer<'static> {
+    let machine = Machine {
         process: 1,
         ..machine()
     };
-    let repository: &'static Repository = Box::leak(Box::new(bench.open()));
-    let asleep = writer(repository, asleep);
+    let writer = writer(repository, machine);
     let mut scratch = Scratch::new();
-    let mut save = |seed: u64| asleep.save_large(&noise(seed, 1 << 20), &mut scratch);
-    for seed in 0..3 {
-        save(seed).unwrap();
+    for seed in 0..12 {
+        writer.save_large(&noise(seed, UNCUT), &mut scratch).unwrap();
     }
-    let packs = format!("p/{}/", asleep.session());
+    let packs = format!("p/{}/", writer.session());
     let begun = Instant::now();
-    while names(&bench, &packs).len() < 2 {
+    while names(bench, &packs).len() < 3 {
         assert!(begun.elapsed() < Duration::from_secs(60), "no pack has come");
         std::thread::sleep(Duration::from_millis(5));
     }
-    bench.write("a", "a");
-    bench.backup();
+    writer
+}
+
+/// A process that looks gone and is not (its number is reused, or its machine was cloned) goes on: who named its packs has taken a number of a
+/// segment, and there are more.
+#[test]
+fn a_session_whose_packs_somebody_else_has_named_goes_on_beside_it() {
+    let bench = Bench::new();
+    let repository: &'static Repository = Box::leak(Box::new(bench.open()));
+    let asleep = asleep(&bench, repository);
+    bench.write("a", noise(0, UNCUT));
+    let other = bench.backup();
+    assert_eq!(
+        other.written.blobs, 1,
+        "of the tree, for the content is there: {other:?}"
+    );
     let segments = format!("x/{}/", asleep.session());
     assert_eq!(names(&bench, &segments).len(), 1);
-    let failed = (3..100).find_map(|seed| save(seed).err());
+    // Two more of its own: one while it works and one at its end.
+    let mut scratch = Scratch::new();
+    for seed in 12..42 {
+        asleep.save_large(&noise(seed, UNCUT), &mut scratch).unwrap();
+    }
     let session = asleep.session();
-    assert!(
-        matches!(failed, Some(Error::Fenced { session: fenced }) if fenced == session),
-        "{failed:?}"
-    );
+    asleep.abort(clock()).unwrap();
+    assert!(names(&bench, &segments).len() >= 3);
+    // Everything of it is known to the next one, and nothing is wrong.
+    for seed in 0..42 {
+        bench.write(&format!("all/of them {seed}"), noise(seed, UNCUT));
+    }
+    let next = bench.backup();
+    assert!(next.written.stored < 100_000, "{session}: {next:?}");
+    assert_eq!(bench.contents(next.snapshot.unwrap()), bench.expected());
+    assert_eq!(bench.findings(), []);
+    bench.prune();
+    assert_eq!(bench.contents(next.snapshot.unwrap()), bench.expected());
+    assert_eq!(bench.findings(), []);
+}
+
+/// Two backups begin at once after a kill: both want to name its packs, and both use them.
+#[test]
+fn two_backups_that_name_the_same_packs_of_a_killed_one_both_use_them() {
+    let bench = Bench::new();
+    let repository: &'static Repository = Box::leak(Box::new(bench.open()));
+    let killed = asleep(&bench, repository);
+    for seed in 0..3 {
+        bench.write(&format!("file {seed}"), noise(seed, UNCUT));
+    }
+    let first = bench.open();
+    let (folder, seen) = (bench.backup_options(), Arc::new(Mutex::new(None)));
+    let saw = seen.clone();
+    let hooks = Hooks {
+        before_put: Some((
+            "x/",
+            Box::new(move || {
+                let report = backup(&first, Input::Paths(vec![".".into()]), &folder, &NoProgress).unwrap();
+                *saw.lock().unwrap() = Some(report);
+            }),
+        )),
+        ..Hooks::default()
+    };
+    let second = bench.open_through(hooked(&bench.store(), hooks)).unwrap();
+    let options = bench.backup_options();
+    let late = backup(&second, Input::Paths(vec![".".into()]), &options, &NoProgress).unwrap();
+    let early = seen.lock().unwrap().take().unwrap();
+    for report in [&early, &late] {
+        assert!(report.written.stored < 100_000, "{report:?}");
+        assert_eq!(bench.contents(report.snapshot.unwrap()), bench.expected());
+    }
+    assert_eq!(names(&bench, &format!("x/{}/", killed.session())).len(), 1);
+    assert_eq!(bench.findings(), []);
+}
+
+/// Where a store cannot keep what was there first, a late put of the killed process could replace the segment: then nothing is named in its place.
+#[test]
+fn nothing_is_named_for_a_killed_backup_where_a_store_knows_no_condition() {
+    let bench = Bench::new();
+    let repository: &'static Repository = Box::leak(Box::new(bench.open()));
+    let killed = asleep(&bench, repository);
+    bench.write("file", noise(0, UNCUT));
+    let plan = FaultPlan {
+        looks: true,
+        ..FaultPlan::default()
+    };
+    let store = bench
+        .store()
+        .wrapped(&StoreOptions::default(), |inner| Arc::new(Faulty::new(inner, plan)));
+    let repository = bench.open_through(store).unwrap();
+    let input = Input::Paths(vec![".".into()]);
+    let report = backup(&repository, input, &bench.backup_options(), &NoProgress).unwrap();
+    assert!(report.written.stored > UNCUT as u64, "{report:?}");
+    assert_eq!(names(&bench, &format!("x/{}/", killed.session())), [] as [String; 0]);
+    assert_eq!(bench.contents(report.snapshot.unwrap()), bench.expected());
 }

@@ -128,7 +128,10 @@ impl Writer<'_> {
             if segments == 0 && plaintext_length <= INLINE_MAX {
                 inline = Some(rest.finish());
             } else {
-                put_segment(store, id, session, segments, rest, &keys.index)?;
+                let rest = rest.finish();
+                while !put_segment(store, id, session, segments, &rest, &keys.index)? {
+                    segments += 1;
+                }
                 segments += 1;
             }
         } else if packs == 0 {

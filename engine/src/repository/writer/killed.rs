@@ -2,7 +2,8 @@
 //!
 //! What must hold: whoever does this does what the session would have done, had it lived a moment longer: it writes the session's next segment, about
 //! packs that are durable. So no rule is needed beyond those that there are (FORMAT.md, 11): a fence counts the segments that are there, and who
-//! writes takes those that it listed before it found that there is no `end`.
+//! writes takes those that it listed before it found that there is no `end`. A put of the killed process may still be under way to its store: so this
+//! is done only where a store keeps what was there first.
 
 use std::collections::HashSet;
 
@@ -18,6 +19,9 @@ impl Repository {
     /// Names the packs of all backups that were killed on this machine. True when there were any: then the view does not know them yet.
     pub(crate) fn name_packs_of_killed(&self, view: &View, machine: &Machine) -> bool {
         let mut named = false;
+        if self.store.has_only_looked() {
+            return false;
+        }
         for (session, _) in view.sessions.iter().filter(|(_, state)| state.is_running()) {
             let open = self.session_open(view, *session);
             if !open.is_ok_and(|open| open.kind == SessionKind::Backup && machine.misses(&open)) {
@@ -66,7 +70,11 @@ impl Repository {
                 }
             }
             if segment.entry_count() > 0 {
-                put_segment(&self.store, self.id(), session, number, segment, &self.keys.index)?;
+                let segment = segment.finish();
+                if !put_segment(&self.store, self.id(), session, number, &segment, &self.keys.index)? {
+                    // Another backup beside this one was faster, and has named what there was.
+                    return Ok(true);
+                }
                 number += 1;
             }
         }

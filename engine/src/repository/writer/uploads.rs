@@ -253,11 +253,25 @@ impl Shared {
         }
         state.segment_packs = 0;
         state.segment_since = None;
-        state.segments += 1;
-        let number = state.segments - 1;
-        let segment = std::mem::replace(&mut state.segment, SegmentBuilder::new());
+        let segment = std::mem::replace(&mut state.segment, SegmentBuilder::new()).finish();
         drop(state);
-        let put = put_segment(&self.store, self.repository, self.session, number, segment, &self.index);
+        let put = loop {
+            let mut state = self.state.lock().map_err(poisoned)?;
+            state.segments += 1;
+            let number = state.segments - 1;
+            drop(state);
+            match put_segment(
+                &self.store,
+                self.repository,
+                self.session,
+                number,
+                &segment,
+                &self.index,
+            ) {
+                Ok(false) => {}
+                put => break put.map(drop),
+            }
+        };
         if put.is_err() {
             self.state.lock().map_err(poisoned)?.segment_lost = true;
         }
@@ -282,29 +296,25 @@ fn again(failure: &Error) -> Error {
             cause,
         };
     }
-    if let Error::Fenced { session } = failure {
-        return Error::Fenced { session: *session };
-    }
     Error::Internal(format!("a pack could not be stored: {failure}"))
 }
 
-/// Stores one segment of a session. [`Error::Fenced`] when somebody else has written it: whoever does that takes the session for dead.
+/// Stores one segment of a session. False when another has this number: somebody took the session for dead and named its packs (`killed.rs`); then the
+/// next number is as good, since a pack may stand in several segments.
 pub(super) fn put_segment(
     store: &Store,
     repository: RepositoryId,
     session: SessionId,
     number: u32,
-    segment: SegmentBuilder,
+    segment: &[u8],
     index: &Secret,
-) -> Result<()> {
+) -> Result<bool> {
     let name = segment_name(session, number);
     let binding = Binding {
         repository,
         kind: Kind::Segment,
         name: &name,
     };
-    match store.create(&name, binding.framed_object(index, b"", &segment.finish()).into())? {
-        Created::Done => Ok(()),
-        Created::Exists(_) => Err(Error::Fenced { session }),
-    }
+    let created = store.create(&name, binding.framed_object(index, b"", segment).into())?;
+    Ok(matches!(created, Created::Done))
 }
