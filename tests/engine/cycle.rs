@@ -7,6 +7,7 @@ use engine::verbs::backup::{Input, backup};
 use engine::words::NoProgress;
 
 use crate::bench::{Bench, noise};
+use crate::hooked::{Hooks, hooked};
 
 fn fill(bench: &Bench) {
     for number in 0..300u64 {
@@ -122,4 +123,21 @@ fn an_unchanged_backup_reads_trees_in_few_requests_where_nothing_is_cached() {
     assert_eq!((report.counts.bytes_read, report.counts.files_unmodified), (0, 15_000));
     let requests = repository.store().requests();
     assert!(requests.total() <= 12, "{requests:?}");
+}
+
+#[test]
+fn trees_that_were_hurt_on_their_way_are_read_again() {
+    let bench = Bench::new();
+    for number in 0..2000u32 {
+        bench.write(&blake3::hash(&number.to_le_bytes()).to_string(), "");
+    }
+    bench.backup();
+    let hooks = Hooks {
+        rotten_once: Some("p/".into()),
+        ..Hooks::default()
+    };
+    let repository = Repository::open(hooked(&bench.store(), hooks), &bench.key, None, Access::Write).unwrap();
+    let input = Input::Paths(vec![".".into()]);
+    let report = backup(&repository, input, &bench.backup_options(), &NoProgress).unwrap();
+    assert_eq!(report.counts.files_unmodified, 2000, "{report:?}");
 }

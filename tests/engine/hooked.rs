@@ -23,6 +23,8 @@ pub struct Hooks {
     pub lost: Option<ObjectName>,
     /// A byte of what begins so is another when it is read.
     pub rotten: Option<String>,
+    /// The same, but only the first time.
+    pub rotten_once: Option<String>,
     /// What begins so is not deleted.
     pub kept: Vec<&'static str>,
     /// When packs were written, as lists show it.
@@ -64,11 +66,12 @@ impl Backend for Hooked {
 
     fn get(&self, name: &str, range: Option<Range<u64>>) -> Attempt<Bytes> {
         let bytes = self.inner.get(name, range)?;
-        let hooks = self.hooks.lock().unwrap();
+        let mut hooks = self.hooks.lock().unwrap();
+        let begins_so = |prefix: &mut String| name.starts_with(prefix.as_str());
         if hooks.lost.as_deref() == Some(name) {
             return Err(Failure::not_found());
         }
-        if hooks.rotten.as_ref().is_some_and(|prefix| name.starts_with(prefix)) {
+        if hooks.rotten_once.take_if(begins_so).is_some() || hooks.rotten.as_mut().is_some_and(begins_so) {
             let mut bytes = bytes.to_vec();
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;

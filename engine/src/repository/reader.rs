@@ -31,7 +31,7 @@ thread_local! {
 }
 
 /// What a thread's buffer keeps for the next blob; few blobs are longer.
-pub(crate) const OPENED_KEPT: usize = 4 << 20;
+const OPENED_KEPT: usize = 4 << 20;
 
 /// Bytes of tree packs that are read at once where no objects are cached.
 const TREE_WINDOW: u32 = 2 << 20;
@@ -179,11 +179,14 @@ impl Repository {
                     .map(|bytes| object.slice_ref(bytes));
                 sealed.ok_or_else(|| Error::damaged(place.pack.object(), "it is shorter than the index says"))?
             }
-            None if kind == BlobKind::Tree => match self.fetch_in_windows(place) {
-                // Damage elsewhere in the window says nothing of this blob.
-                Err(Error::Damaged { .. } | Error::Store { .. }) => self.fetch(&place.pack, start..end)?,
-                fetched => fetched?,
-            },
+            None if kind == BlobKind::Tree => {
+                let windowed = self.fetch_in_windows(place);
+                match windowed.and_then(|sealed| self.unseal(place, kind, id, &sealed)) {
+                    // A store that fails elsewhere in the window says nothing of this blob, and a window that was hurt on its way here must not stay.
+                    Err(Error::Damaged { .. } | Error::Store { .. }) => self.fetch(&place.pack, start..end)?,
+                    opened => return opened,
+                }
+            }
             _ => self.fetch(&place.pack, start..end)?,
         };
         self.unseal(place, kind, id, &sealed)
