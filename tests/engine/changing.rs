@@ -99,6 +99,10 @@ fn names_of_one_file_are_counted_as_what_the_parent_had_in_their_places() {
     };
     assert_eq!(counts(&bench.backup()), (4, 0, 0));
     assert_eq!(counts(&bench.backup()), (0, 0, 4));
+    let mut options = bench.backup_options();
+    options.ignore_ctime = true;
+    std::fs::set_permissions(bench.path("b"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    assert_eq!(counts(&bench.backup_with(&options)), (0, 0, 4));
     // One more name is a change of the file itself (its ctime), whose content is not read for it.
     std::fs::hard_link(bench.path("large"), bench.path("largest")).unwrap();
     let report = bench.backup();

@@ -166,15 +166,21 @@ impl<'r> Parent<'r> {
     /// What the parent has in the place of another name of a file: the content comes from the first name, this is for the counts.
     pub(super) fn origin(&mut self, found: &Found) -> (Origin, Option<Error>) {
         let (before, failed) = self.find(&found.path);
-        let origin = before.map_or(Origin::New, |(before, _)| {
-            let (then, now) = (&before.metadata, &found.metadata);
-            if before.size() == found.size() && (then.modified, then.changed) == (now.modified, now.changed) {
-                Origin::Same
-            } else {
-                Origin::Changed
-            }
-        });
+        let origin = match before {
+            None => Origin::New,
+            Some((before, _)) if self.looks_the_same(&before, found) => Origin::Same,
+            Some(_) => Origin::Changed,
+        };
         (origin, failed)
+    }
+
+    /// By what a stat tells.
+    fn looks_the_same(&self, before: &Entry, found: &Found) -> bool {
+        let (then, now) = (&before.metadata, &found.metadata);
+        before.size() == found.size()
+            && then.modified == now.modified
+            && (self.ignore_ctime || then.changed == now.changed)
+            && (self.ignore_inode || then.inode == now.inode)
     }
 
     /// Judges a file by what the parent has at its path.
@@ -188,10 +194,7 @@ impl<'r> Parent<'r> {
             return Ok((Verdict::New, failed));
         };
         let (then, now) = (&entry.metadata, &found.metadata);
-        let same = *size == found.size()
-            && then.modified == now.modified
-            && (self.ignore_ctime || then.changed == now.changed)
-            && (self.ignore_inode || then.inode == now.inode)
+        let same = self.looks_the_same(&entry, found)
             && is_settled(then, started, self.ignore_ctime)
             && matches!(found.kind, FoundKind::File { from_device: false, .. });
         let known = match content {
