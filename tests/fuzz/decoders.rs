@@ -4,10 +4,12 @@
 //! The input is what an attacker with a key could have sealed: so it is sealed here where the format seals it, and reaches the decoder behind the seal.
 //! Each function says whether the bytes decoded, by which the seeds are known to be worth something (`tests/format/decoders.rs`).
 
+use std::fmt::Debug;
+
 use engine::compress::Decompressor;
 use engine::crypto::key_text::{HolderKey, recipient_from_text, recipient_to_text};
 use engine::crypto::{Secret, SecretPair, aead, hpke};
-use engine::format::config::{self, Config};
+use engine::format::config::Config;
 use engine::format::end::{End, IndexPart, end_name};
 use engine::format::envelope::{self, Access, Kind};
 use engine::format::generation::{CataloguePart, Generation, Rewrap, catalogue_name, generation_name, rewrap_name};
@@ -22,7 +24,7 @@ use engine::format::snapshot::Snapshot;
 use engine::format::{codec, open};
 use engine::index::Index;
 use engine::store::Location;
-use engine::words::{BlobId, PackName, RepositoryId, SessionId, Timestamp};
+use engine::words::{BlobId, PackName, RepositoryId, Result, SessionId, Timestamp};
 
 mod trees;
 
@@ -93,6 +95,18 @@ fn binding(kind: Kind, name: &str) -> Binding<'_> {
     }
 }
 
+/// What decodes; it is written and read again as the same.
+fn same_again<T: PartialEq + Debug>(
+    object: &[u8],
+    read: impl Fn(&[u8]) -> Result<T>,
+    write: impl Fn(&T) -> Result<Vec<u8>>,
+) -> Option<T> {
+    let first = read(object).ok()?;
+    let again = write(&first).expect("what was read can be written");
+    assert_eq!(read(&again).expect("what was written can be read"), first);
+    Some(first)
+}
+
 /// Whole objects: any bytes, and any bytes with the right hash.
 pub fn envelope(data: &[u8]) -> bool {
     let hashed = envelope::finish(data.to_vec());
@@ -121,41 +135,22 @@ pub fn frames(data: &[u8]) -> bool {
 
 /// `config`
 pub fn config(data: &[u8]) -> bool {
-    let Ok(config) = Config::from_object(&envelope::clear(Kind::Config, data), Access::Write) else {
-        return false;
-    };
-    let again = config.to_object().expect("what was read can be written");
-    assert_eq!(
-        Config::from_object(&again, Access::Write).ok(),
-        Some(config),
-        "{}",
-        config::NAME
-    );
-    true
+    let read = |object: &[u8]| Config::from_object(object, Access::Write);
+    same_again(&envelope::clear(Kind::Config, data), read, Config::to_object).is_some()
 }
 
 /// `keys/<slot>`
 pub fn slot(data: &[u8]) -> bool {
-    let name = "keys/name";
-    let Ok(slot) = Slot::from_object(name, &envelope::clear(Kind::Slot, data)) else {
-        return false;
-    };
-    let again = slot.to_object().expect("what was read can be written");
-    let again = Slot::from_object(name, &again).expect("what was written can be read");
-    assert_eq!((again.public, again.binding), (slot.public, slot.binding));
-    true
+    let read = |object: &[u8]| Slot::from_object("keys/name", object);
+    same_again(&envelope::clear(Kind::Slot, data), read, Slot::to_object).is_some()
 }
 
 /// The note in a slot.
 pub fn slot_note(data: &[u8]) -> bool {
     let (root, name) = (pair(), "keys/name");
     let sealed = aead::seal(&root.secret().derive("ararat v1 slot note"), name.as_bytes(), data);
-    let Ok(note) = SlotNote::open(&root, name, &sealed) else {
-        return false;
-    };
-    let again = note.seal(&root, name).expect("what was read can be written");
-    assert_eq!(SlotNote::open(&root, name, &again).ok(), Some(note));
-    true
+    let read = |sealed: &[u8]| SlotNote::open(&root, name, sealed);
+    same_again(&sealed, read, |note| note.seal(&root, name)).is_some()
 }
 
 /// The keys in a slot.
@@ -173,7 +168,8 @@ pub fn keys(data: &[u8]) -> bool {
 pub fn open_record(data: &[u8]) -> bool {
     let name = open_name(SESSION);
     let object = binding(Kind::Open, &name).sealed_object(&secret(), data);
-    let Ok(open) = Open::from_object(REPOSITORY, SESSION, &secret(), &object) else {
+    let read = |object: &[u8]| Open::from_object(REPOSITORY, SESSION, &secret(), object);
+    let Some(open) = same_again(&object, read, |open| open.to_object(REPOSITORY, SESSION, &secret())) else {
         return false;
     };
     for key in &open.keys {
@@ -183,13 +179,6 @@ pub fn open_record(data: &[u8]) -> bool {
         let _ = open_for_volume(REPOSITORY, SESSION, &secret(), sealed);
     }
     let _ = open.at_key(REPOSITORY, SESSION, &pair());
-    let again = open
-        .to_object(REPOSITORY, SESSION, &secret())
-        .expect("what was read can be written");
-    assert_eq!(
-        Open::from_object(REPOSITORY, SESSION, &secret(), &again).ok(),
-        Some(open)
-    );
     true
 }
 
@@ -266,16 +255,16 @@ pub fn end_sections(data: &[u8]) -> bool {
 
 /// Section A of `s/<sid>/end`
 pub fn end_index(data: &[u8]) -> bool {
-    let object = end_object(1, data, None, None);
-    let Ok(end) = End::from_object(REPOSITORY, SESSION, &secret(), &object) else {
+    let read = |section: &[u8]| {
+        let object = end_object(1, section, None, None);
+        End::from_object(REPOSITORY, SESSION, &secret(), &object).map(|end| end.index)
+    };
+    let Some(index) = same_again(data, read, |index| codec::encode(&(0u32, index))) else {
         return false;
     };
-    if let Some(segment) = &end.index.segment {
+    if let Some(segment) = &index.segment {
         let _ = Segment::decode("x/inline", segment);
     }
-    let again = codec::encode(&(0u32, &end.index)).expect("what was read can be written");
-    let again = End::from_object(REPOSITORY, SESSION, &secret(), &end_object(1, &again, None, None));
-    assert_eq!(again.expect("what was written can be read").index, end.index);
     true
 }
 
@@ -294,43 +283,35 @@ pub fn end_maintenance(data: &[u8]) -> bool {
 
 /// Section C of `s/<sid>/end`
 pub fn snapshot(data: &[u8]) -> bool {
-    let object = end_object(1, &plain_index_part(), None, Some(data));
-    let end = End::from_object(REPOSITORY, SESSION, &secret(), &object).expect("section A is a good one");
-    let Ok(snapshot) = end.snapshot(REPOSITORY, SESSION, &secret()) else {
-        return false;
+    let end = |record: &[u8]| {
+        let object = end_object(1, &plain_index_part(), None, Some(record));
+        End::from_object(REPOSITORY, SESSION, &secret(), &object).expect("section A is a good one")
     };
-    let _ = snapshot.summary();
-    let again = snapshot.encode().expect("what was read can be written");
-    assert_eq!(Snapshot::decode("again", &again).ok(), Some(snapshot));
-    true
+    let read = |record: &[u8]| end(record).snapshot(REPOSITORY, SESSION, &secret());
+    let snapshot = same_again(data, read, Snapshot::encode);
+    snapshot.map(|snapshot| snapshot.summary()).is_some()
 }
 
 /// `g/<n>`
 pub fn generation(data: &[u8]) -> bool {
     let vouch = secret();
     // Which number it has is checked against its name.
-    for number in 1..=4 {
+    (1..=4).any(|number| {
         let name = generation_name(number);
         let binding = binding(Kind::Generation, &name);
         let object = binding.framed_object(&secret(), b"", &binding.vouched(&vouch, data.to_vec()));
-        let Ok(generation) = Generation::from_object(REPOSITORY, number, &secret(), Some(&vouch), &object) else {
-            continue;
-        };
-        let again = generation
-            .to_object(REPOSITORY, &secret(), &vouch)
-            .expect("what was read can be written");
-        let again = Generation::from_object(REPOSITORY, number, &secret(), Some(&vouch), &again);
-        assert_eq!(again.ok(), Some(generation));
-        return true;
-    }
-    false
+        let read = |object: &[u8]| Generation::from_object(REPOSITORY, number, &secret(), Some(&vouch), object);
+        let write = |generation: &Generation| generation.to_object(REPOSITORY, &secret(), &vouch);
+        same_again(&object, read, write).is_some()
+    })
 }
 
 /// `c/<n>/<i>.<m>`
 pub fn catalogue(data: &[u8]) -> bool {
     let name = catalogue_name(1, 0);
     let object = binding(Kind::Catalogue, &name).framed_object(&secret(), b"", data);
-    let Ok(part) = CataloguePart::from_object(REPOSITORY, &name, &secret(), &object) else {
+    let read = |object: &[u8]| CataloguePart::from_object(REPOSITORY, &name, &secret(), object);
+    let Some(part) = same_again(&object, read, |part| part.to_object(REPOSITORY, &name, &secret())) else {
         return false;
     };
     for session in &part.sessions {
@@ -339,13 +320,6 @@ pub fn catalogue(data: &[u8]) -> bool {
             let _ = End::from_object(REPOSITORY, session.session, &secret(), end);
         }
     }
-    let again = part
-        .to_object(REPOSITORY, &name, &secret())
-        .expect("what was read can be written");
-    assert_eq!(
-        CataloguePart::from_object(REPOSITORY, &name, &secret(), &again).ok(),
-        Some(part)
-    );
     true
 }
 
@@ -353,17 +327,8 @@ pub fn catalogue(data: &[u8]) -> bool {
 pub fn rewrap(data: &[u8]) -> bool {
     let name = rewrap_name(1, 0);
     let object = binding(Kind::Rewrap, &name).framed_object(&secret(), b"", data);
-    let Ok(rewrap) = Rewrap::from_object(REPOSITORY, &name, &secret(), &object) else {
-        return false;
-    };
-    let again = rewrap
-        .to_object(REPOSITORY, &name, &secret())
-        .expect("what was read can be written");
-    assert_eq!(
-        Rewrap::from_object(REPOSITORY, &name, &secret(), &again).ok(),
-        Some(rewrap)
-    );
-    true
+    let read = |object: &[u8]| Rewrap::from_object(REPOSITORY, &name, &secret(), object);
+    same_again(&object, read, |rewrap| rewrap.to_object(REPOSITORY, &name, &secret())).is_some()
 }
 
 /// `f/<sid>.<m>`
@@ -371,25 +336,17 @@ pub fn mark(data: &[u8]) -> bool {
     let (name, vouch) = (mark_name(SESSION, 1), secret());
     let binding = binding(Kind::Mark, &name);
     let object = binding.sealed_object(&secret(), &binding.vouched(&vouch, data.to_vec()));
-    let Ok(mark) = Mark::from_object(REPOSITORY, &name, &secret(), Some(&vouch), &object) else {
-        return false;
-    };
-    let again = mark
-        .to_object(REPOSITORY, &name, &secret(), &vouch)
-        .expect("what was read can be written");
-    let again = Mark::from_object(REPOSITORY, &name, &secret(), Some(&vouch), &again);
-    assert_eq!(again.ok(), Some(mark));
-    true
+    let read = |object: &[u8]| Mark::from_object(REPOSITORY, &name, &secret(), Some(&vouch), object);
+    same_again(&object, read, |mark| {
+        mark.to_object(REPOSITORY, &name, &secret(), &vouch)
+    })
+    .is_some()
 }
 
 /// `r/<sid>`, opened.
 pub fn references(data: &[u8]) -> bool {
-    let Ok(references) = References::decode("r/name", data) else {
-        return false;
-    };
-    let again = References::decode("r/name", &references.encode());
-    assert_eq!(again.ok(), Some(references));
-    true
+    let read = |bytes: &[u8]| References::decode("r/name", bytes);
+    same_again(data, read, |references| Ok(references.encode())).is_some()
 }
 
 /// `x/…`, opened, and the index that is made of it.
