@@ -28,6 +28,9 @@ mod keys;
 /// Trees compared in everything that a restore gives back.
 #[path = "../restore/likeness.rs"]
 mod likeness;
+/// Block devices over files.
+#[path = "../restore/loop_device.rs"]
+mod loop_device;
 /// Places that are full or may not be written.
 mod places;
 /// Recipients let in and out, and the recovery sheet.

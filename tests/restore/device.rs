@@ -9,11 +9,15 @@ use engine::verbs::restore::{RestoreOptions, Selection, restore};
 use engine::words::{Error, Progress};
 
 use crate::bench::{Bench, noise};
+use crate::loop_device::LoopDevice;
 use crate::verb::{run, to, try_restore};
 
 #[test]
 fn a_device_that_is_none_or_too_small_is_refused_before_anything_is_written() {
-    let Some(device) = LoopDevice::new(8 << 20) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let Some(device) = LoopDevice::new(&folder.path().join("backing"), 8 << 20) else {
+        return;
+    };
     let bench = Bench::new();
     let image = fs::File::create(bench.path("image")).unwrap();
     image.write_all_at(&noise(1, 1_000_000), 1_000_000).unwrap();
@@ -22,7 +26,7 @@ fn a_device_that_is_none_or_too_small_is_refused_before_anything_is_written() {
     bench.write("toobig", noise(3, 9 << 20));
     bench.backup();
     fs::write(&device.backing, vec![0xff; 8 << 20]).unwrap();
-    let target = Path::new(&device.name);
+    let target = Path::new(&device.path);
     let all = try_restore(&bench, &to(target)).unwrap_err();
     assert!(
         matches!(&all, Error::Invalid(text) if text.contains("takes a single file")),
@@ -57,7 +61,10 @@ fn a_device_that_is_none_or_too_small_is_refused_before_anything_is_written() {
 /// `--verify` was not done on a device, and nobody was told.
 #[test]
 fn what_was_written_to_a_device_is_read_back_when_asked_for() {
-    let Some(device) = LoopDevice::new(8 << 20) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let Some(device) = LoopDevice::new(&folder.path().join("backing"), 8 << 20) else {
+        return;
+    };
     let bench = Bench::new();
     let image = fs::File::create(bench.path("image")).unwrap();
     image.write_all_at(&noise(1, 3_000_000), 1_000_000).unwrap();
@@ -66,7 +73,7 @@ fn what_was_written_to_a_device_is_read_back_when_asked_for() {
     fs::write(&device.backing, vec![0xff; 8 << 20]).unwrap();
     let options = RestoreOptions {
         verify: true,
-        ..to(Path::new(&device.name))
+        ..to(Path::new(&device.path))
     };
     let report = run(&bench, &options);
     assert_eq!((report.verified, report.bytes), (1, 6_000_000));
@@ -74,7 +81,7 @@ fn what_was_written_to_a_device_is_read_back_when_asked_for() {
         let repository = bench.open();
         let snapshot = repository.find_snapshot("latest", &Default::default()).unwrap();
         let spoiler = Spoiler {
-            device: device.name.clone(),
+            device: device.path.clone(),
             offset,
             bytes: AtomicU64::new(0),
         };
@@ -106,37 +113,5 @@ impl Progress for Spoiler {
 
     fn done(&self, _: u64, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
-/// A loop device over a file, where this machine has them.
-struct LoopDevice {
-    name: String,
-    backing: std::path::PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-impl LoopDevice {
-    fn new(size: u64) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let backing = folder.path().join("backing");
-        fs::File::create(&backing).unwrap().set_len(size).unwrap();
-        let output = std::process::Command::new("losetup")
-            .args(["--show", "-f"])
-            .arg(&backing)
-            .output()
-            .ok()?;
-        let name = String::from_utf8(output.stdout).unwrap().trim().to_owned();
-        output.status.success().then_some(Self {
-            name,
-            backing,
-            _folder: folder,
-        })
-    }
-}
-
-impl Drop for LoopDevice {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("losetup").args(["-d", &self.name]).status();
     }
 }

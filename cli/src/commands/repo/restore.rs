@@ -40,6 +40,9 @@ pub struct Restore {
     #[arg(short, long, value_name = "PATTERN")]
     exclude: Vec<OsString>,
     /// What happens to what is there already
+    ///
+    /// A restore that was killed leaves a few new files half-written under their own names. The default finishes them; if-newer and never would take them
+    /// for what should be left alone, so finish such a restore with the default first.
     #[arg(long, value_enum, default_value_t = OverwriteArg::IfChanged)]
     overwrite: OverwriteArg,
     /// Remove what the snapshot does not have, in the folders that are restored
