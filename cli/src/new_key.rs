@@ -26,12 +26,7 @@ impl NewKey {
     /// Makes the repository at `location`, or finishes what an earlier run began.
     pub fn make(&self, session: &Session, location: &Location, options: InitOptions) -> Result<Repository> {
         for path in std::iter::once(&self.key).chain(&self.sheet) {
-            if path.exists() {
-                bail!(Error::Invalid(format!(
-                    "{} exists; it is not written over",
-                    path.display()
-                )));
-            }
+            refuse_to_write_over(path)?;
         }
         let pending = pending(&self.key);
         let (key, is_fresh) = match began(&pending, location)? {
@@ -71,6 +66,17 @@ impl NewKey {
         name(&self.key)?;
         Ok(repository)
     }
+}
+
+/// A file that is there is none that a key goes to.
+pub fn refuse_to_write_over(path: &Path) -> Result<()> {
+    if path.exists() {
+        bail!(Error::Invalid(format!(
+            "{} exists; it is not written over",
+            path.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Where a file is while its repository is being made.

@@ -137,7 +137,9 @@ fn what_is_no_recipient_is_refused_and_the_key_in_use_is_not_removed() {
             .ends(2);
         assert!(wrong.len() < 10 || !ran.err.contains(wrong), "{}", ran.err);
     }
-    home.repo(["key", "generate", &key]).ends(1).says(&[&key, "exists"]);
+    home.repo(["key", "generate", &key])
+        .ends(2)
+        .says(&[&key, "is not written over"]);
     assert_eq!(std::fs::read_to_string(&key).unwrap(), text);
     let slots = home.json(["key", "list"]);
     assert_eq!(slots.as_array().unwrap().len(), 1, "{slots}");

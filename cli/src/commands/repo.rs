@@ -2,16 +2,21 @@
 
 mod backup;
 mod cache;
+mod cat;
 mod check;
+mod diff;
 mod dump;
 mod filter;
 mod forget;
 mod init;
 mod key;
 mod ls;
+mod probe;
 mod prune;
 mod restore;
 mod snapshots;
+mod stats;
+mod tag;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -32,15 +37,15 @@ pub enum RepoCommand {
     /// List what is in a snapshot
     Ls(ls::Ls),
     /// Print a snapshot's record, or the repository's config
-    Cat(ls::Cat),
+    Cat(cat::Cat),
     /// Print a file of a snapshot, or a folder as a tar archive
     Dump(dump::Dump),
     /// Show what differs between two snapshots
-    Diff(ls::Diff),
+    Diff(diff::Diff),
     /// Say how much there is, and what each snapshot alone holds
-    Stats(ls::Stats),
+    Stats(stats::Stats),
     /// Change the tags of snapshots
-    Tag(ls::Tag),
+    Tag(tag::Tag),
     /// Check that everything is there and is what was written
     Check(check::Check),
     /// Forget snapshots, by name or by policy
@@ -48,7 +53,7 @@ pub enum RepoCommand {
     /// Delete what no snapshot needs
     Prune(prune::Prune),
     /// Find out whether the store does what the protocol needs
-    Probe(restore::Probe),
+    Probe(probe::Probe),
     /// Say what this machine keeps of repositories, or remove it
     Cache(cache::CacheArgs),
     /// Say who can do what: passwords, keys and roles

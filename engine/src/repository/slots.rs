@@ -422,16 +422,16 @@ impl Repository {
         Ok((slot.0, key))
     }
 
-    /// Removes a slot by its name or the beginning of it. Its holder can open the repository no longer; what it learned before it keeps.
+    /// Every version of the one slot that has this name or begins with it, the newest last: what [`remove_slot`](Self::remove_slot) would delete.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when no slot or more than one answers to the name, or when it is the one in use.
-    pub fn remove_slot(&self, wanted: &str) -> Result<ObjectName> {
+    /// [`Error::Invalid`] when it is not exactly one holder's or the one in use; [`Error::RoleTooSmall`] for all but owners; what the store says.
+    pub fn removable_slot(&self, wanted: &str) -> Result<Vec<ObjectName>> {
         self.root()?;
         let wanted = format!("{PREFIX}{}", wanted.strip_prefix(PREFIX).unwrap_or(wanted));
-        let mut found: Vec<ObjectName> = self.store.list(PREFIX)?.into_iter().map(|object| object.name).collect();
-        found.retain(|name| name.starts_with(&wanted));
-        let holders: BTreeSet<String> = found.iter().map(|name| holder_of(name).to_owned()).collect();
+        let listed: Vec<ObjectName> = self.store.list(PREFIX)?.into_iter().map(|object| object.name).collect();
+        let found = listed.iter().filter(|name| name.starts_with(&wanted));
+        let holders: BTreeSet<String> = found.map(|name| holder_of(name).to_owned()).collect();
         let holder = match holders.len() {
             1 => holders.into_iter().next().unwrap_or_default(),
             // A whole name means itself, whatever else begins with it.
@@ -443,15 +443,27 @@ impl Repository {
             }
         };
         // A holder goes with every version of its slot: an older one that is left would open the repository again.
-        let listed = self.store.list(PREFIX)?.into_iter().map(|object| object.name);
-        let versions: Vec<ObjectName> = listed.filter(|name| holder_of(name) == holder).collect();
+        let mut versions: Vec<ObjectName> = listed.into_iter().filter(|name| holder_of(name) == holder).collect();
         if versions.contains(&self.slot) {
             return Err(Error::Invalid(
                 "The slot in use cannot be removed; open the repository with another key".into(),
             ));
         }
+        versions.sort();
+        Ok(versions)
+    }
+
+    /// Removes a slot by its name or the beginning of it, and gives its name. Its holder can open the repository no longer; what it learned before it keeps.
+    ///
+    /// # Errors
+    /// As [`removable_slot`](Self::removable_slot).
+    pub fn remove_slot(&self, wanted: &str) -> Result<ObjectName> {
+        let versions = self.removable_slot(wanted)?;
         self.store.delete(&versions)?;
-        Ok(versions.into_iter().max().unwrap_or(holder))
+        versions
+            .into_iter()
+            .next_back()
+            .ok_or_else(|| Error::Invalid(format!("No key slot begins with `{wanted}`")))
     }
 
     /// Puts a passphrase in the place of the one in use. Gives the new slot's name.

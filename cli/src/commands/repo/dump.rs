@@ -7,8 +7,7 @@ use anyhow::Result;
 use engine::format::envelope::Access;
 use engine::verbs::dump::{DumpOptions, dump};
 
-use super::filter::FilterArgs;
-use super::ls::find;
+use super::filter::{FilterArgs, find};
 use crate::failure;
 use crate::output::progress::Shown;
 use crate::output::show;

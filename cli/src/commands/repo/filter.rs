@@ -1,14 +1,16 @@
 //! Which snapshots are meant, and which belong together: for every verb that takes snapshots.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use engine::format::snapshot::Summary;
-use engine::repository::SnapshotFilter;
+use engine::repository::{Repository, SnapshotFilter, StoredSnapshot};
 use engine::verbs::backup::source_path;
 use engine::verbs::forget::GroupBy;
-use engine::words::Error;
+use engine::verbs::restore::Selection;
+use engine::words::{BlobId, Error};
 
 use crate::output::show;
 
@@ -40,6 +42,40 @@ impl FilterArgs {
             until: None,
         })
     }
+}
+
+/// The snapshot and the path in it that a person means by `SNAPSHOT[:PATH]`.
+pub fn find(repository: &Repository, wanted: &OsStr, filter: &FilterArgs) -> Result<(StoredSnapshot, Vec<u8>)> {
+    let wanted = wanted.as_bytes();
+    let colon = wanted.iter().position(|byte| *byte == b':').unwrap_or(wanted.len());
+    // No snapshot has a name that is not text.
+    let snapshot = String::from_utf8_lossy(&wanted[..colon]);
+    let found = repository.find_snapshot(&snapshot, &filter.filter()?)?;
+    Ok((
+        found,
+        Selection::of_path(wanted.get(colon + 1..).unwrap_or_default()).within,
+    ))
+}
+
+/// The snapshot that a person means, where a path in it means nothing.
+pub fn find_whole(repository: &Repository, wanted: &str, verb: &str) -> Result<StoredSnapshot> {
+    let (snapshot, path) = find(repository, OsStr::new(wanted), &FilterArgs::default())?;
+    if !path.is_empty() {
+        bail!(Error::Invalid(format!(
+            "{verb} takes a whole snapshot, but `{wanted}` names a path in one; leave out `:{}`",
+            show::path(&path)
+        )));
+    }
+    Ok(snapshot)
+}
+
+/// The root of a snapshot's tree.
+pub fn root(repository: &Repository, snapshot: &StoredSnapshot) -> Result<BlobId> {
+    let record = snapshot
+        .record
+        .as_ref()
+        .ok_or_else(|| repository.role_too_small("a reader or an owner"))?;
+    Ok(record.root.0)
 }
 
 /// The names that a source may be stored by: as backup would tidy it, or as standard input was called.

@@ -32,6 +32,9 @@ enum KeyCommand {
     Remove {
         /// The slot
         slot: String,
+        /// Only say which slot would go
+        #[arg(short = 'n', long)]
+        dry_run: bool,
     },
     /// Put a new password in the place of the key in use
     Passwd {
@@ -111,10 +114,10 @@ impl Key {
             KeyCommand::Add(add) => {
                 let holder = match (&add.recipient, &add.new_key) {
                     (Some(recipient), _) => Holder::Recipient(key_text::recipient_from_text(recipient)?),
-                    (None, Some(path)) if path.exists() => {
-                        bail!(Error::Invalid(format!("{} exists; it is not written over", path.display())))
+                    (None, Some(path)) => {
+                        new_key::refuse_to_write_over(path)?;
+                        Holder::NewKey
                     }
-                    (None, Some(_)) => Holder::NewKey,
                     (None, None) => {
                         Holder::Passphrase(new_password(add.new_password_file.as_deref())?, PassphraseCost::default())
                     }
@@ -122,11 +125,19 @@ impl Key {
                 let (name, key) = repository.add_slot(holder, add.role.into(), add.label, session::now())?;
                 if let (Some(key), Some(path)) = (key, &add.new_key) {
                     let text = new_key::key_file(repository.id(), repository.store().location(), &key);
-                    new_key::write_secret(path, &text)?;
+                    if let Err(error) = new_key::write_secret(path, &text) {
+                        // Nobody holds it now.
+                        let _ = repository.remove_slot(&name);
+                        return Err(error);
+                    }
                 }
                 done(session, &format!("Added {name}"), &serde_json::json!({ "added": name }))?;
             }
-            KeyCommand::Remove { slot } => {
+            KeyCommand::Remove { slot, dry_run: true } => {
+                let name = repository.removable_slot(&slot)?.pop().unwrap_or_default();
+                done(session, &format!("Would remove {name}"), &serde_json::json!({ "removed": name }))?;
+            }
+            KeyCommand::Remove { slot, dry_run: false } => {
                 let name = repository.remove_slot(&slot)?;
                 let text = format!("Removed {name}. What its holder has learned it keeps: see `ararat repo key rotate`");
                 done(session, &text, &serde_json::json!({ "removed": name }))?;
@@ -169,6 +180,7 @@ fn done(session: &Session, text: &str, document: &serde_json::Value) -> Result<(
 }
 
 fn generate(session: &Session, file: &std::path::Path) -> Result<u8> {
+    new_key::refuse_to_write_over(file)?;
     let pair = engine::crypto::SecretPair::random();
     let recipient = key_text::recipient_to_text(&pair.public());
     let key = key_text::HolderKey {

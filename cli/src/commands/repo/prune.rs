@@ -22,7 +22,8 @@ pub struct PruneArgs {
     /// Repack at most so many bytes
     #[arg(long, value_name = "SIZE")]
     max_repack: Option<bytesize::ByteSize>,
-    /// Keep unused packs, and the records of forgotten snapshots, this long before a later prune deletes them, e.g. 7d
+    /// Keep unused packs, and the records of forgotten snapshots, this long before a later prune deletes them, e.g. 7d: time
+    /// for restores that have begun elsewhere. No command brings a forgotten snapshot back
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = session::duration)]
     undelete_window: i64,
     /// Wait this long for running backups; what they hold up is left to the next prune
