@@ -3,7 +3,7 @@
 use std::os::unix::fs::FileExt;
 
 use crate::home::{Home, noise};
-use crate::loop_device::LoopDevice;
+use crate::machine::LoopDevice;
 
 fn write(device: &LoopDevice, offset: u64, bytes: &[u8]) {
     let device = std::fs::File::options().write(true).open(&device.path).unwrap();

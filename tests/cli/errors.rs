@@ -1,9 +1,9 @@
 //! Each way in which a command fails: exit code, the thing, the cause, the next step.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::home::{Home, Ran, noise, run};
+use crate::machine::{Mount, skipped};
 use crate::servers::{Location, Server, VERSITYGW, or_skip};
 
 fn backup(home: &Home) -> Ran {
@@ -129,7 +129,7 @@ fn a_file_that_may_not_be_read_leaves_the_rest_backed_up() {
     use std::os::unix::fs::PermissionsExt;
     if is_root() {
         // Not eprintln!, which the test harness keeps to itself as long as a test passes.
-        writeln!(std::io::stderr(), "SKIPPED: root may read every file").unwrap();
+        skipped("root may read every file");
         return;
     }
     let home = with_snapshot();
@@ -189,34 +189,6 @@ fn damage_is_found_and_named_with_what_it_hurts() {
         home.path("to").as_os_str(),
     ]);
     ran.ends(3).says(&["Could not restore", "source/file", "damaged"]);
-}
-
-/// A file system of its own, unmounted when dropped. None where nobody may mount.
-pub struct Mount(PathBuf);
-
-impl Mount {
-    pub fn new(at: &Path, options: &str) -> Option<Self> {
-        let mut command = std::process::Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at);
-        if command.status().is_ok_and(|status| status.success()) {
-            return Some(Self(at.to_owned()));
-        }
-        // Not eprintln!, which the test harness keeps to itself as long as a test passes.
-        writeln!(std::io::stderr(), "SKIPPED: this needs the right to mount").ok();
-        None
-    }
-
-    pub fn remount(&self, options: &str) {
-        let mut command = std::process::Command::new("mount");
-        command.args(["-o", &format!("remount,{options}")]).arg(&self.0);
-        assert!(command.status().unwrap().success());
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Places that are full or may no longer be written: a repository that became read-only, a target that has no room. Where nobody may mount: skipped.
 
-use crate::errors::Mount;
 use crate::home::{Home, noise};
+use crate::machine::Mount;
 use crate::trees;
 
 fn fill(home: &Home) {

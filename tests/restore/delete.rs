@@ -12,6 +12,7 @@ use engine::words::{NoProgress, Progress};
 
 use crate::bench::Bench;
 use crate::likeness::likeness;
+use crate::machine::Mount;
 use crate::verb::{run, to, try_restore};
 
 fn plant(target: &Path, paths: &[&str]) {
@@ -343,10 +344,10 @@ fn other_file_systems_in_the_target_are_left_alone() {
     assert!(place.path().join("disk/precious").exists());
     assert!(notes.len() == 1 && notes[0].contains("(first: disk)"), "{notes:?}");
 
-    let Some(_disk) = Mounted::at(&place.path().join("disk")) else {
+    let Some(_disk) = Mount::new(&place.path().join("disk"), "size=4m") else {
         return;
     };
-    let Some(_mounted) = Mounted::at(&place.path().join("mounted")) else {
+    let Some(_mounted) = Mount::new(&place.path().join("mounted"), "size=4m") else {
         return;
     };
     bench.backup_with(&one_file_system(false));
@@ -376,24 +377,6 @@ fn other_file_systems_in_the_target_are_left_alone() {
         "{there:?}"
     );
     assert!(!there.iter().any(|path| path == "extra"), "{there:?}");
-}
-
-/// A small file system in memory, where this machine may mount one.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn at(path: &Path) -> Option<Self> {
-        let mut mount = std::process::Command::new("mount");
-        let mount = mount.args(["-t", "tmpfs", "none"]).arg(path);
-        let mounted = mount.output().is_ok_and(|output| output.status.success());
-        mounted.then(|| Self(path.to_owned()))
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg(&self.0).status();
-    }
 }
 
 /// A record names the first hundred items that could not be read, and only those were spared.

@@ -9,7 +9,7 @@ use engine::verbs::restore::{RestoreOptions, Selection, restore};
 use engine::words::{Error, Progress};
 
 use crate::bench::{Bench, noise};
-use crate::loop_device::LoopDevice;
+use crate::machine::LoopDevice;
 use crate::verb::{run, to, try_restore};
 
 #[test]

@@ -14,6 +14,7 @@ use engine::words::{BlobKind, Error};
 
 use crate::bench::{Bench, noise};
 use crate::likeness::{difference, likeness};
+use crate::machine::Mount;
 use crate::verb::{is_root, run, to, try_restore};
 
 #[test]
@@ -199,35 +200,19 @@ fn a_damaged_leaf_of_the_tree_costs_the_entries_in_it_and_deletes_nothing() {
     assert_eq!(difference(bench.folder.path(), &target), None);
 }
 
-/// A small file system of its own, as only root can make one.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn new(options: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder.path());
-        let mounted = is_root() && mount.output().is_ok_and(|output| output.status.success());
-        mounted.then_some(Self(folder))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn a_full_disk_ends_the_restore_and_leaves_old_files_whole() {
-    let Some(disk) = SmallDisk::new("size=4m") else { return };
+    let disk = tempfile::tempdir().unwrap();
+    let Some(_mount) = Mount::new(disk.path(), "size=4m") else {
+        return;
+    };
     let bench = Bench::new();
     for number in 0..10 {
         bench.write(&format!("file{number}"), noise(number, 1_000_000));
     }
     bench.write("zlarge", noise(99, 3_000_000));
     bench.backup();
-    let target = disk.0.path().join("target");
+    let target = disk.path().join("target");
     fs::create_dir(&target).unwrap();
     fs::write(target.join("file0"), "old").unwrap();
     fs::write(target.join("zlarge"), noise(98, 2_000_000)).unwrap();
@@ -247,13 +232,14 @@ fn a_full_disk_ends_the_restore_and_leaves_old_files_whole() {
 
 #[test]
 fn a_read_only_target_is_told_at_once() {
-    let Some(disk) = SmallDisk::new("size=4m,ro") else {
+    let disk = tempfile::tempdir().unwrap();
+    let Some(_mount) = Mount::new(disk.path(), "size=4m,ro") else {
         return;
     };
     let bench = Bench::new();
     bench.write("file", "x");
     bench.backup();
-    for target in [disk.0.path().to_owned(), disk.0.path().join("new")] {
+    for target in [disk.path().to_owned(), disk.path().join("new")] {
         let error = try_restore(&bench, &to(&target)).unwrap_err();
         assert!(error.to_string().contains("Read-only file system"), "{error}");
     }

@@ -11,8 +11,8 @@
 #[path = "../engine/bench.rs"]
 #[allow(dead_code, reason = "shared with the engine's own tests, which use the rest")]
 mod bench;
-// Block devices over files.
-mod loop_device;
+// Block devices over files, small disks.
+mod machine;
 // Two trees of the file system, compared in everything that a restore gives back.
 mod likeness;
 // The target floor by itself: folders, files, nodes, metadata, removal.

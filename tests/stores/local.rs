@@ -1,12 +1,12 @@
 //! What only a folder of this machine has: permissions, links, full disks, leftovers of the dead.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
 
 use bytes::Bytes;
 use engine::words::{Error, StoreFailure};
 
 use crate::conformance::noise;
+use crate::machine::Mount;
 use crate::opening;
 
 fn failure(error: &Error) -> StoreFailure {
@@ -152,41 +152,6 @@ fn what_is_forbidden_says_so() {
     std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o700)).unwrap();
 }
 
-/// A small file system of its own, gone when dropped. Needs root.
-struct Mount<'a>(&'a Path);
-
-impl<'a> Mount<'a> {
-    fn new(path: &'a Path, options: &str) -> Option<Self> {
-        let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(path)
-            .status();
-        if mounted.is_ok_and(|status| status.success()) {
-            Some(Self(path))
-        } else {
-            eprintln!("not run: this needs the right to mount");
-            None
-        }
-    }
-
-    fn make_read_only(&self) {
-        assert!(
-            std::process::Command::new("mount")
-                .args(["-o", "remount,ro"])
-                .arg(self.0)
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-}
-
-impl Drop for Mount<'_> {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_says_so_and_leaves_nothing_half_written() {
     let folder = tempfile::tempdir().unwrap();
@@ -215,7 +180,7 @@ fn a_read_only_disk_says_so_and_can_be_read() {
     };
     let store = opening::open(folder.path().to_str().unwrap(), &opening::options());
     store.put("p/a/1", noise(300, 1)).unwrap();
-    mount.make_read_only();
+    mount.remount("ro");
     assert_eq!(
         failure(&store.put("p/a/2", noise(300, 2)).unwrap_err()),
         StoreFailure::ReadOnly
