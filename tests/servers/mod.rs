@@ -36,6 +36,7 @@ mod azurite;
 mod gcs;
 mod http;
 mod http_message;
+mod issuer;
 mod moto;
 mod versitygw;
 mod versitygw_tls;
@@ -49,6 +50,7 @@ use process::{Folder, Process};
 
 pub use azurite::AZURITE;
 pub use gcs::GCS;
+pub use issuer::Issuer;
 pub use moto::MOTO;
 pub use versitygw::VERSITYGW;
 pub use versitygw_tls::{VERSITYGW_TLS, authority};

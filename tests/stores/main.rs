@@ -5,10 +5,15 @@
 mod clouds;
 /// What every store must do, whatever it is made of.
 mod conformance;
+/// Where credentials come from.
+mod credentials;
 /// Failures in passing, lost replies, lost power: what the store makes of them.
 mod faults;
 /// What only a folder of this machine has: permissions, links, full disks, leftovers.
 mod local;
+/// Small disks.
+#[path = "../restore/machine.rs"]
+mod machine;
 /// How stores are opened for tests.
 mod opening;
 /// What the probe says of good stores and of stores that lie.
