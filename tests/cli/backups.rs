@@ -252,31 +252,82 @@ fn a_source_that_is_missing_among_others_is_said_and_the_rest_is_saved() {
     );
 }
 
-#[test]
-fn a_file_that_changes_while_it_is_read_is_said() {
-    let home = Home::with_repository();
-    let path = home.write("source/log", noise(1, 80 << 20));
+/// Backs up a large file, slowly, while that is done to it again and again; the file is named, and there is a snapshot nevertheless.
+#[track_caller]
+fn while_it_is_read(home: &Home, change: impl Fn() + Send + Sync) -> Value {
+    home.write("source/log", noise(1, 80 << 20));
     let ended = AtomicBool::new(false);
     let report = std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut file = std::fs::File::options().append(true).open(&path).unwrap();
             while !ended.load(Ordering::Relaxed) {
-                file.write_all(b"one more line\n").unwrap();
+                // A part of it has been read by then.
+                if has_file(&home.path("repository/p")) {
+                    change();
+                }
                 std::thread::sleep(Duration::from_millis(1));
             }
         });
-        let ran = backup(&home, &["."]);
+        let ran = backup(home, &["--limit-upload", "60MiB", "."]);
         ended.store(true, Ordering::Relaxed);
         ran.ends(3).json()
     });
     assert_eq!(report["errors"][0]["path"], "log", "{report}");
-    assert!(
-        report["errors"][0]["message"]
-            .as_str()
-            .unwrap()
-            .contains("changed while it was read")
-    );
+    let message = report["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("changed while it was read"), "{report}");
     assert!(report["snapshot"].is_string());
+    report
+}
+
+/// The bytes that the newest snapshot has of it.
+fn saved(home: &Home) -> Vec<u8> {
+    let mut command = home.command();
+    let output = command.args(["repo", "dump", "latest:log"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_read_is_said() {
+    let home = Home::with_repository();
+    let path = home.path("source/log");
+    while_it_is_read(&home, || {
+        let mut file = std::fs::File::options().append(true).open(&path).unwrap();
+        file.write_all(b"one more line\n").unwrap();
+    });
+    assert!(saved(&home).starts_with(&noise(1, 80 << 20)));
+}
+
+/// What is left of it is saved, and nothing in place of what has gone.
+#[test]
+fn a_file_that_shrinks_while_it_is_read_is_said() {
+    let home = Home::with_repository();
+    let path = home.path("source/log");
+    while_it_is_read(&home, || {
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        let length = file.metadata().unwrap().len();
+        file.set_len(length - length / 50).unwrap();
+    });
+    let saved = saved(&home);
+    assert!(
+        saved.len() < 80 << 20 && noise(1, 80 << 20).starts_with(&saved),
+        "{} bytes",
+        saved.len()
+    );
+    assert_eq!(home.json(["check", "--read-data"])["healthy"], true);
+}
+
+/// Nothing of the one is mixed with the other.
+#[test]
+fn a_file_that_is_replaced_while_it_is_read_is_one_or_the_other() {
+    let home = Home::with_repository();
+    let (path, new) = (home.path("source/log"), home.path("new"));
+    let other = noise(2, 1 << 20);
+    while_it_is_read(&home, || {
+        std::fs::write(&new, &other).unwrap();
+        std::fs::rename(&new, &path).unwrap();
+    });
+    let saved = saved(&home);
+    assert!(saved == other || saved == noise(1, 80 << 20), "{} bytes", saved.len());
 }
 
 #[test]

@@ -13,6 +13,8 @@ mod clouds;
 mod devices;
 /// Each way in which a command fails: exit code, the thing, the cause, the next step.
 mod errors;
+/// The documents for programs, beside what is written of them.
+mod documents;
 /// Damage: who is named, what goes on, what does not.
 mod damage;
 /// A home folder for a test, and `ararat` run in it.
@@ -28,9 +30,11 @@ mod keys;
 /// Trees compared in everything that a restore gives back.
 #[path = "../restore/likeness.rs"]
 mod likeness;
-/// Block devices over files.
-#[path = "../restore/loop_device.rs"]
-mod loop_device;
+/// Block devices over files, small disks.
+#[path = "../restore/machine.rs"]
+mod machine;
+/// Options of which no other file tells.
+mod options;
 /// Places that are full or may not be written.
 mod places;
 /// Recipients let in and out, and the recovery sheet.

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
+use crate::errors::in_cloud;
 use crate::home::{Home, Ran, noise};
+use crate::servers::fault_proxy::{Fault, FaultProxy, Rule};
+use crate::servers::{Server, VERSITYGW, or_skip};
 use crate::trees;
 
 /// A repository with a snapshot and a key of each role.
@@ -13,6 +16,12 @@ fn with_roles() -> Home {
     }
     trees::settle();
     home.backup();
+    add_keys(&home);
+    home
+}
+
+/// A key of each role but the owner's, in files called by the role.
+fn add_keys(home: &Home) {
     for role in ["writer", "reader", "maintainer"] {
         let key = home.path(role);
         home.ok([
@@ -24,7 +33,6 @@ fn with_roles() -> Home {
             key.as_os_str(),
         ]);
     }
-    home
 }
 
 /// Runs a verb with the key of a role.
@@ -125,4 +133,83 @@ fn a_maintainer_checks_and_prunes_what_it_cannot_read() {
     }
     assert_eq!(home.json(["snapshots"]).as_array().unwrap().len(), 1);
     assert_eq!(home.json(["check", "--read-data"])["healthy"], true);
+}
+
+/// The table of SECURITY.md: with a credential that may do no more, each role does all of its work.
+#[test]
+fn a_credential_need_allow_no_more_than_its_role_does() {
+    let Some(server) = or_skip(Server::start(&VERSITYGW)) else {
+        return;
+    };
+    let proxy = FaultProxy::start(server.address());
+    let mut home = in_cloud(&server.location_through(proxy.address(), "r"));
+    let owner = home.path("owner");
+    home.unset("ARARAT_PASSWORD");
+    home.ok(["init", "--new-key", owner.to_str().unwrap()]);
+    home.set("ARARAT_KEY_FILE", owner.to_str().unwrap());
+    home.write("source/file", noise(1, 3_000_000));
+    trees::settle();
+    add_keys(&home);
+    let source = home.source();
+    let source = source.to_str().unwrap();
+
+    forbid(&proxy, &["DELETE", "POST"]);
+    proxy.forget_seen();
+    for round in 2..5 {
+        let report: Value = run_as(&home, "writer", &["--json", "backup", source]).ends(0).json();
+        assert_eq!(report["counts"]["errors"], 0, "{report}");
+        home.write("source/file", noise(round, 3_000_000));
+        trees::settle();
+    }
+    run_as(&home, "writer", &["backup", source]).ends(0);
+    let written: Vec<String> = proxy
+        .seen()
+        .into_iter()
+        .filter(|seen| seen.method == "PUT")
+        .map(|seen| seen.target)
+        .collect();
+    let names: std::collections::BTreeSet<&String> = written.iter().collect();
+    assert!(
+        names.len() == written.len() && !names.is_empty(),
+        "written over: {written:?}"
+    );
+
+    forbid(&proxy, &["DELETE", "POST", "PUT"]);
+    let target = home.path("restored");
+    let within = format!("latest:{source}");
+    run_as(
+        &home,
+        "reader",
+        &["restore", &within, "--target", target.to_str().unwrap()],
+    )
+    .ends(0);
+    trees::same(&home.source(), &target);
+    for arguments in [&["snapshots"][..], &["ls", "latest"], &["check", "--read-data"]] {
+        run_as(&home, "reader", arguments).ends(0);
+    }
+    run_as(&home, "maintainer", &["check"]).ends(0);
+    // Without the right to create and delete there is no maintenance, and it says what is missing.
+    run_as(&home, "maintainer", &["prune"]).ends(1).says(&["AccessDenied"]);
+
+    forbid(&proxy, &[]);
+    let pruned: Value = run_as(
+        &home,
+        "maintainer",
+        &["--json", "forget", "--keep-last", "1", "--prune"],
+    )
+    .ends(0)
+    .json();
+    assert!(
+        pruned["prune"]["deleted"]["bytes"].as_u64().unwrap() > 3_000_000,
+        "{pruned}"
+    );
+    assert_eq!(home.json(["check", "--read-data"])["healthy"], true);
+}
+
+/// What the store refuses from now on: requests of these methods, and nothing else.
+fn forbid(proxy: &FaultProxy, methods: &[&'static str]) {
+    proxy.clear();
+    for method in methods {
+        proxy.inject(Rule::always(Fault::access_denied()).method(method));
+    }
 }
