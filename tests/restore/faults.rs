@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 
 use engine::format::tree::Node;
 use engine::store::Location;
-use engine::target::Overwrite;
+use engine::target::file::Way;
+use engine::target::{NewFile, Overwrite};
 use engine::verbs::restore::RestoreOptions;
 use engine::words::{BlobKind, Error};
 
@@ -292,10 +293,50 @@ fn versions(name: &str) -> (Vec<u8>, Vec<u8>) {
 
 const NAMES: [&str; 4] = ["large", "medium", "small", "tiny"];
 
+/// Starts this test again as a process that restores into the target, and kills it after so many milliseconds.
+fn killed_after(test: &str, target: &Path, milliseconds: u64) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env("ARARAT_TEST_KILLED_TARGET", target)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("restoring now")));
+    std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// What such a process does.
+fn restore_until_killed(target: &Path, overwrite: Overwrite) {
+    let bench = newer();
+    println!("restoring now");
+    run(&bench, &over(target, overwrite));
+    std::thread::sleep(std::time::Duration::from_secs(60));
+}
+
+/// A backup of the new versions.
+fn newer() -> Bench {
+    let bench = Bench::new();
+    for name in NAMES {
+        bench.write(name, versions(name).1);
+    }
+    bench.backup();
+    bench
+}
+
+fn over(target: &Path, overwrite: Overwrite) -> RestoreOptions {
+    RestoreOptions {
+        overwrite,
+        ..to(target)
+    }
+}
+
 #[test]
 fn a_killed_restore_leaves_every_file_old_or_new_but_never_between() {
     if let Some(target) = std::env::var_os("ARARAT_TEST_KILLED_TARGET") {
-        return restore_until_killed(Path::new(&target));
+        return restore_until_killed(Path::new(&target), Overwrite::IfChanged);
     }
     let place = tempfile::tempdir().unwrap();
     let mut seen = [0, 0];
@@ -305,21 +346,11 @@ fn a_killed_restore_leaves_every_file_old_or_new_but_never_between() {
         for name in NAMES {
             fs::write(target.join(name), versions(name).0).unwrap();
         }
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "faults::a_killed_restore_leaves_every_file_old_or_new_but_never_between",
-                "--nocapture",
-            ])
-            .env("ARARAT_TEST_KILLED_TARGET", &target)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap().contains("restoring now")));
-        std::thread::sleep(std::time::Duration::from_millis(round * 3));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        killed_after(
+            "faults::a_killed_restore_leaves_every_file_old_or_new_but_never_between",
+            &target,
+            round * 3,
+        );
         for name in NAMES {
             let (old, new) = versions(name);
             let found = fs::read(target.join(name)).unwrap();
@@ -333,15 +364,52 @@ fn a_killed_restore_leaves_every_file_old_or_new_but_never_between() {
     assert!(seen[0] + seen[1] == 48, "{seen:?}");
 }
 
-fn restore_until_killed(target: &Path) {
-    let bench = Bench::new();
-    for name in NAMES {
-        bench.write(name, versions(name).1);
+/// What has a name is left alone, so half a file under its name would stay half for ever.
+#[test]
+fn a_killed_restore_that_overwrites_nothing_is_finished_by_the_next() {
+    if let Some(target) = std::env::var_os("ARARAT_TEST_KILLED_TARGET") {
+        return restore_until_killed(Path::new(&target), Overwrite::Never);
     }
-    bench.backup();
-    println!("restoring now");
-    run(&bench, &to(target));
-    std::thread::sleep(std::time::Duration::from_secs(60));
+    let place = tempfile::tempdir().unwrap();
+    let bench = newer();
+    for round in 0..12u64 {
+        let target = place.path().join(format!("{round}"));
+        killed_after(
+            "faults::a_killed_restore_that_overwrites_nothing_is_finished_by_the_next",
+            &target,
+            round * 3,
+        );
+        for name in NAMES {
+            let found = fs::read(target.join(name)).ok();
+            assert!(
+                found.is_none_or(|found| found == versions(name).1),
+                "{name} is not whole in round {round}"
+            );
+        }
+        run(&bench, &over(&target, Overwrite::Never));
+        for name in NAMES {
+            assert_eq!(fs::read(target.join(name)).unwrap(), versions(name).1, "{name}");
+        }
+    }
+}
+
+/// Somebody else's file that appears meanwhile stays.
+#[test]
+fn what_appears_while_it_is_restored_is_not_overwritten() {
+    let place = tempfile::tempdir().unwrap();
+    let (_target, root) = engine::target::Target::open(place.path(), engine::target::TargetOptions::default()).unwrap();
+    let metadata = engine::format::tree::Metadata::default();
+    let file = NewFile::create(&root, b"file", &metadata, Way::Aside).unwrap();
+    file.write_at(b"restored", 0).unwrap();
+    assert!(!place.path().join("file").exists());
+    fs::write(place.path().join("file"), "somebody's").unwrap();
+    let failure = file.finish(8, &metadata).unwrap_err();
+    assert!(
+        failure.to_string().contains("appeared while it was restored"),
+        "{failure}"
+    );
+    assert_eq!(fs::read(place.path().join("file")).unwrap(), b"somebody's");
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
 }
 
 #[test]

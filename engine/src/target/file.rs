@@ -11,7 +11,7 @@ use super::failure::{Failure, Tried};
 use super::folder::Folder;
 use super::metadata;
 use super::name::check_name;
-use super::place::Place;
+use super::place::{Hold, Place};
 use crate::format::tree::Metadata;
 
 /// Zeros are looked for in pieces of this many bytes; file systems give back nothing smaller.
@@ -20,8 +20,10 @@ const BLOCK: usize = 4096;
 /// How a file comes to its new content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// Nothing has its name.
+    /// Nothing has its name. When it is broken off by force, what is there of it has its name, and the next restore goes on with that.
     Fresh,
+    /// Nothing has its name, or is to have it before it is whole: for restores that leave alone what has a name.
+    Aside,
     /// What has its name stays until the new file is whole.
     Replace,
     /// The file that is there is changed itself; when that is broken off, it is neither the old one nor the new one.
@@ -46,9 +48,10 @@ enum State {
 impl NewFile {
     /// Makes the file, or opens the one to update.
     pub fn create(folder: &Arc<Folder>, name: &[u8], metadata: &Metadata, way: Way) -> Result<Self, Failure> {
-        let replace = match way {
-            Way::Fresh => false,
-            Way::Replace => true,
+        let hold = match way {
+            Way::Fresh => Hold::Own,
+            Way::Aside => Hold::Aside,
+            Way::Replace => Hold::Instead,
             Way::Update => {
                 let file = open_existing(folder, name, OFlags::RDWR)?;
                 return Ok(Self {
@@ -63,7 +66,7 @@ impl NewFile {
         };
         let mode = metadata::first_mode(folder.target(), metadata);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let (place, file) = Place::take(folder, name, replace, "create the file", |folder, name| {
+        let (place, file) = Place::take(folder, name, hold, "create the file", |folder, name| {
             rustix::fs::openat(folder, name, flags, mode)
         })?;
         Ok(Self {

@@ -13,7 +13,7 @@ use super::folder::{Folder, existing_of, open_path};
 use super::loss::LossKind;
 use super::metadata;
 use super::name::{check_name, split_path};
-use super::place::Place;
+use super::place::{Hold, Place};
 use crate::format::tree::{EntryKind, Metadata};
 
 /// Makes a symbolic link, or only sets its metadata when the one that is there points to the same place.
@@ -31,7 +31,7 @@ pub fn make_symlink(
     let (place, ()) = Place::take(
         folder,
         name,
-        existing.is_some(),
+        Hold::replacing(existing.is_some()),
         "create the symbolic link",
         |folder, name| rustix::fs::symlinkat(target, folder, name),
     )?;
@@ -74,7 +74,7 @@ pub fn make_node(
         }
     };
     // Nobody may open it before it is dressed.
-    let (place, ()) = Place::take(folder, name, replace, action, |folder, name| {
+    let (place, ()) = Place::take(folder, name, Hold::replacing(replace), action, |folder, name| {
         rustix::fs::mknodat(folder, name, file_type, Mode::empty(), device)
     })?;
     dress(&place, metadata, false)?;
@@ -112,9 +112,13 @@ pub fn make_link(
             return Ok(());
         }
     }
-    let linked = Place::take(folder, name, replace, "create the hard link", |folder, name| {
-        rustix::fs::linkat(&from, first_name, folder, name, AtFlags::empty())
-    });
+    let linked = Place::take(
+        folder,
+        name,
+        Hold::replacing(replace),
+        "create the hard link",
+        |folder, name| rustix::fs::linkat(&from, first_name, folder, name, AtFlags::empty()),
+    );
     match linked {
         Ok((place, ())) => place.keep(),
         Err(failure) if failure.errno().is_some() && existing_of(&stat).kind == ExistingKind::File => {

@@ -1,14 +1,32 @@
-//! A place for something new in a folder: its own name if that is free, else a hidden name beside it until it is whole.
+//! A place for something new in a folder: its own name, or a hidden name beside it until it is whole.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::failure::{Failure, Tried};
 use super::folder::{Descriptor, Folder};
 use super::name::check_name;
+
+/// Which name something new has until it is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// Its own, which is free.
+    Own,
+    /// A hidden one; then its own, if that is still free.
+    Aside,
+    /// A hidden one; then what has its own name gives way.
+    Instead,
+}
+
+impl Hold {
+    /// For what is made in one step: whether something has its name already and is to give way.
+    pub(super) fn replacing(replace: bool) -> Self {
+        if replace { Self::Instead } else { Self::Own }
+    }
+}
 
 /// A place that has been taken. Dropped before [`Place::keep`], what was made there is removed, and what was there before is as it was.
 #[derive(Debug)]
@@ -16,16 +34,17 @@ pub(super) struct Place {
     pub(super) folder: Arc<Folder>,
     pub(super) name: Box<[u8]>,
     temporary: Option<Vec<u8>>,
+    hold: Hold,
     kept: bool,
 }
 
 impl Place {
     /// Takes the place of `name` and makes something there with `make`, which is given the folder and the name to use and must fail with
-    /// `EEXIST` rather than touch what exists. `replace`: something has the name already and is to give way in the end.
+    /// `EEXIST` rather than touch what exists.
     pub(super) fn take<T>(
         folder: &Arc<Folder>,
         name: &[u8],
-        replace: bool,
+        hold: Hold,
         action: &'static str,
         mut make: impl FnMut(BorrowedFd<'_>, &[u8]) -> Result<T, Errno>,
     ) -> Result<(Self, T), Failure> {
@@ -36,14 +55,13 @@ impl Place {
             folder: Arc::clone(folder),
             name: name.into(),
             temporary,
+            hold,
             kept: false,
         };
-        if !replace {
+        if hold == Hold::Own {
             return match make(descriptor.as_fd(), name) {
                 Ok(made) => Ok((place(None), made)),
-                Err(Errno::EXIST) => Err(Failure::refused(
-                    "Something with this name appeared while it was restored, or the file system takes two names for one; it was left as it is",
-                )),
+                Err(Errno::EXIST) => Err(appeared()),
                 Err(error) => Err(error).tried(action),
             };
         }
@@ -71,12 +89,31 @@ impl Place {
     pub(super) fn keep(mut self) -> Result<(), Failure> {
         if let Some(temporary) = &self.temporary {
             let descriptor = self.folder.descriptor().tried("open the folder")?;
-            rustix::fs::renameat(&descriptor, &temporary[..], &descriptor, &self.name[..])
-                .tried("put it in its place")?;
+            let (from, to) = (&temporary[..], &self.name[..]);
+            let renamed = match self.hold {
+                Hold::Aside => {
+                    match rustix::fs::renameat_with(&descriptor, from, &descriptor, to, RenameFlags::NOREPLACE) {
+                        Err(Errno::EXIST) => return Err(appeared()),
+                        // This file system cannot promise it; the walk has seen that the name was free.
+                        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                            rustix::fs::renameat(&descriptor, from, &descriptor, to)
+                        }
+                        other => other,
+                    }
+                }
+                Hold::Own | Hold::Instead => rustix::fs::renameat(&descriptor, from, &descriptor, to),
+            };
+            renamed.tried("put it in its place")?;
         }
         self.kept = true;
         Ok(())
     }
+}
+
+fn appeared() -> Failure {
+    Failure::refused(
+        "Something with this name appeared while it was restored, or the file system takes two names for one; it was left as it is",
+    )
 }
 
 impl Drop for Place {

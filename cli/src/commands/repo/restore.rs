@@ -38,8 +38,8 @@ pub struct Restore {
     exclude: Vec<OsString>,
     /// What happens to what is there already
     ///
-    /// A restore that was killed leaves a few new files half-written under their own names. The default finishes them; if-newer and never would take them
-    /// for what should be left alone, so finish such a restore with the default first.
+    /// A restore that was killed with the default, or with always, may leave a few new files half-written under their own names: the same command again goes
+    /// on with them. With if-newer and never a new file has its name only when it is whole.
     #[arg(long, value_enum, default_value_t = OverwriteArg::IfChanged)]
     overwrite: OverwriteArg,
     /// Remove what the snapshot does not have, in the folders that are restored

@@ -411,7 +411,7 @@ impl Work<'_> {
                 self.done(item, StepKind::Other, 0, made);
             }
             Little::Node { item, kind } => {
-                let replace = item.way != Way::Fresh;
+                let replace = matches!(item.way, Way::Replace | Way::Update);
                 let made = make_node(&item.folder, &item.name, &kind, &item.metadata, replace);
                 self.done(item, StepKind::Other, 0, made);
             }
@@ -430,7 +430,7 @@ impl Work<'_> {
 
 fn kind_of(way: Way) -> StepKind {
     match way {
-        Way::Fresh => StepKind::File,
+        Way::Fresh | Way::Aside => StepKind::File,
         Way::Replace | Way::Update => StepKind::Replaced,
     }
 }

@@ -6,7 +6,7 @@ use super::Walk;
 use crate::format::tree::{Content, Entry, EntryKind, Extent, ListReader};
 use crate::target::decide::decide;
 use crate::target::file::Way;
-use crate::target::{Action, Existing, ExistingKind, Failure, Folder};
+use crate::target::{Action, Existing, ExistingKind, Failure, Folder, Overwrite};
 use crate::verbs::restore::StepKind;
 use crate::verbs::restore::compare::{Comparison, SmallFile};
 use crate::verbs::restore::job::{Item, Job, LargeFile, Little, Use};
@@ -63,7 +63,12 @@ impl Walk<'_, '_> {
             }
             existing = None;
         }
-        let way = if existing.is_some() { Way::Replace } else { Way::Fresh };
+        let way = match (&existing, self.work.options.overwrite) {
+            (Some(_), _) => Way::Replace,
+            // What is there under its name would not be finished by the same restore again.
+            (None, Overwrite::IfNewer | Overwrite::Never) => Way::Aside,
+            (None, Overwrite::Always | Overwrite::IfChanged) => Way::Fresh,
+        };
         let mut item = Item {
             folder: Arc::clone(folder),
             name: name.into(),
