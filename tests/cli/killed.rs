@@ -216,3 +216,23 @@ fn a_killed_restore_is_finished_by_the_next_and_leaves_nothing_behind() {
     home.ok(restore);
     crate::trees::same(&home.source(), &target);
 }
+
+/// On another machine, or after the next start of this one, nobody knows that the process is gone: there a backup goes on from what segments name, so
+/// packs of a slow backup do not wait for many others to be named.
+#[test]
+fn packs_of_a_slow_backup_are_named_after_some_seconds() {
+    let home = with_source(8);
+    let repository = home.path("repository");
+    let segments = || {
+        let sessions = std::fs::read_dir(repository.join("x")).into_iter().flatten().flatten();
+        let files = sessions.flat_map(|session| std::fs::read_dir(session.path()).into_iter().flatten().flatten());
+        files
+            .filter(|file| !file.file_name().to_str().unwrap().starts_with('.'))
+            .count()
+    };
+    let mut command = backup(&home, &["--limit-upload", "3MiB"]);
+    kill_when(&mut command, || segments() > 0);
+    // Far fewer packs than make a segment by their number.
+    let finished: usize = packs(&repository).iter().map(|(_, sizes)| sizes.len()).sum();
+    assert!((1..8).contains(&finished), "{finished} packs");
+}
