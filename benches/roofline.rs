@@ -8,10 +8,6 @@
 
 #[path = "roofline/clock.rs"]
 mod clock;
-// The rule by which a backup chooses how to cut; a copy would drift.
-#[allow(dead_code, unused_imports, reason = "its tests and devices are the backup's")]
-#[path = "../engine/src/verbs/backup/cutting.rs"]
-mod cutting;
 #[path = "roofline/program.rs"]
 mod program;
 #[path = "roofline/work.rs"]

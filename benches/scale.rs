@@ -4,9 +4,6 @@
 //! for a while, and a quarter of an hour. Without `--bench`, as tests are run, it does a hundredth of a million.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // It stops at the first surprise, and prints.
 
-#[path = "micro/material.rs"]
-#[allow(dead_code, reason = "`micro` uses the rest")]
-mod material;
 #[path = "micro/segments.rs"]
 mod segments;
 
@@ -16,7 +13,7 @@ use std::time::Instant;
 use engine::index::{Index, Pending};
 use engine::words::BlobKind;
 
-use material::id;
+use segments::id;
 
 const LOOKUPS: u64 = 200_000;
 

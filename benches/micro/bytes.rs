@@ -86,7 +86,7 @@ pub fn sealing(criterion: &mut Criterion) {
         BlobKind::Data,
         Secret::new([3; 32]),
     );
-    let id = crate::material::id(1);
+    let id = crate::segments::id(1);
     let mut group = criterion.benchmark_group("sealing");
     for length in [4 << 10, 512 << 10] {
         let data = noise(length);

@@ -6,8 +6,7 @@ use criterion::{BenchmarkId, Criterion};
 use engine::index::{Index, Pending};
 use engine::words::BlobKind;
 
-use crate::material::id;
-use crate::segments;
+use crate::segments::{self, id};
 
 fn build(folder: Option<&Path>, blobs: u64) -> Index {
     let names = segments::names(blobs);

@@ -1,7 +1,5 @@
 //! What is measured on: the same bytes every time.
 
-use engine::words::BlobId;
-
 /// Bytes that nothing can compress.
 pub fn noise(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
@@ -27,9 +25,4 @@ pub fn sources(length: usize) -> Vec<u8> {
     let mut bytes: Vec<u8> = files.iter().flat_map(|path| std::fs::read(path).unwrap()).collect();
     bytes.truncate(length);
     bytes
-}
-
-/// A blob's id.
-pub fn id(number: u64) -> BlobId {
-    BlobId(*blake3::hash(&number.to_le_bytes()).as_bytes())
 }

@@ -1,12 +1,15 @@
 //! Segments of a made-up repository: packs of sixteen blobs, a quarter of a million blobs a segment.
 
 use engine::format::segment::{PackInfo, SegmentBuilder, SegmentEntry};
-use engine::words::{BlobKind, PackName, SessionId};
-
-use crate::material::id;
+use engine::words::{BlobId, BlobKind, PackName, SessionId};
 
 pub const BLOBS_PER_PACK: u64 = 16;
 const BLOBS_PER_SEGMENT: u64 = 1 << 18;
+
+/// A blob's id.
+pub fn id(number: u64) -> BlobId {
+    BlobId(*blake3::hash(&number.to_le_bytes()).as_bytes())
+}
 
 /// The names of the segments of so many blobs.
 pub fn names(blobs: u64) -> Vec<String> {

@@ -8,7 +8,7 @@ use criterion::{Criterion, Throughput};
 use engine::format::tree::{Content, Entry, EntryKind, Metadata, Root, TreeReader, TreeSink, TreeSource, TreeWriter};
 use engine::words::{BlobId, Error, Result, Timestamp};
 
-use crate::material::id;
+use crate::segments::id;
 
 const ENTRIES: u64 = 100_000;
 

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use engine::chunker::style::{Style, style_of};
 use engine::chunker::{Chunker, ChunkerParameters};
 use engine::compress::{Compressor, LEVEL_LARGE, LEVEL_SMALL};
 use engine::crypto::{BlobIds, BlobSealer, Secret, aead};
 use engine::words::{BlobId, BlobKind, RepositoryId, SessionId};
 
 use super::clock::{Part, Spent};
-use super::cutting::{Style, style_of};
 
 /// As in a backup: files up to this length share slabs, of about this many bytes; packs have this many.
 const SMALL: u64 = 128 << 10;

@@ -15,6 +15,7 @@ use crate::words::{Error, Result};
 
 pub mod regions;
 pub mod stream;
+pub mod style;
 
 pub use regions::{ReadAt, Region};
 pub use stream::{Cut, Cuts, Window};

@@ -6,10 +6,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crossbeam_channel::TrySendError;
 
-use super::cutting::{DEVICE_BYTES, Style, style_of};
 use super::jobs::{Piece, SMALL_BYTES, Workers, entry, failure, finish};
 use super::queue::Made;
 use super::regions::{self, Failure};
+use crate::chunker::style::{DEVICE_BYTES, Style, style_of};
 use crate::format::tree::{Content, ContentWriter, Extent, TreeSink};
 use crate::repository::{Scratch, Writer};
 use crate::source::{Found, FoundKind, OpenFile};

@@ -4,13 +4,13 @@
 //! two MiB. At fixed places it costs [`FIXED_BYTES`]; pages are aligned to it, so no page touches two blocks.
 
 /// The length of a fixed block.
-pub(super) const FIXED_BYTES: usize = 256 << 10;
+pub const FIXED_BYTES: usize = 256 << 10;
 /// The length of a fixed block of a block device.
-pub(super) const DEVICE_BYTES: usize = 1 << 20;
+pub const DEVICE_BYTES: usize = 1 << 20;
 
 /// How a file is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
+pub enum Style {
     /// By content.
     Content,
     /// Every so many bytes.
@@ -23,7 +23,7 @@ const ENDINGS: &[&str] = &[
 ];
 
 /// Chooses by name, size and the file's first bytes.
-pub(super) fn style_of(name: &[u8], size: u64, start: &[u8]) -> Style {
+pub fn style_of(name: &[u8], size: u64, start: &[u8]) -> Style {
     let ending = name
         .rsplit(|byte| *byte == b'.')
         .next()
