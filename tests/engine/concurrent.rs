@@ -11,7 +11,8 @@ use engine::verbs::backup::{BackupReport, Input, backup};
 use engine::verbs::prune::{PruneReport, prune};
 use engine::words::{NoProgress, SessionId};
 
-use crate::bench::{Bench, Contents, clock, contents, expected, noise};
+use crate::bench::{Bench, clock, noise};
+use crate::life::{Contents, contents, expected};
 
 fn back_up(bench: &Bench, folder: &Path) -> BackupReport {
     let mut options = bench.backup_options();

@@ -14,7 +14,8 @@ use engine::store::{Store, StoreOptions};
 use engine::verbs::check::check;
 use engine::words::{NoProgress, ObjectName, SessionId};
 
-use crate::bench::{Bench, Contents, contents, everything, noise};
+use crate::bench::{Bench, noise};
+use crate::life::{Contents, contents, everything};
 
 /// A store in which some objects are others.
 #[derive(Debug)]

@@ -12,8 +12,9 @@ use engine::verbs::backup::{Input, backup};
 use engine::verbs::prune::{PruneReport, prune};
 use engine::words::{BlobId, BlobKind, Error, NoProgress, Result};
 
-use crate::bench::{Bench, clock, half_forgotten, machine, noise};
+use crate::bench::{Bench, clock, machine, noise};
 use crate::hooked::{Hooks, hooked};
+use crate::life::half_forgotten;
 
 fn prune_through(bench: &Bench, store: Store) -> Result<PruneReport> {
     prune(&bench.open_through(store)?, &bench.prune_options(), &NoProgress)

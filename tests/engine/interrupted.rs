@@ -14,7 +14,8 @@ use engine::verbs::backup::{BackupReport, Input, backup};
 use engine::verbs::prune::{PruneReport, prune};
 use engine::words::{NoProgress, ObjectName, Result, SessionId};
 
-use crate::bench::{Bench, expected, half_forgotten, machine, noise};
+use crate::bench::{Bench, machine, noise};
+use crate::life::{expected, half_forgotten};
 
 /// The process that loses its power.
 fn first_process() -> Machine {

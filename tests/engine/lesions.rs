@@ -9,7 +9,8 @@ use engine::verbs::forget::{ForgetOptions, GroupBy, KeepPolicy, What, forget};
 use engine::verbs::prune::prune;
 use engine::words::{Error, NoProgress, ObjectName, Result, SessionId};
 
-use crate::bench::{Bench, Contents, clock, contents, noise};
+use crate::bench::{Bench, clock, noise};
+use crate::life::{Contents, contents};
 
 /// A repository with folded and new sessions, with segments of their own and within `end`.
 struct Story {

@@ -4,6 +4,8 @@
 
 /// One helper does the calling.
 mod bench;
+/// And the rest of a repository's life: forgetting, pruning, copies, contents.
+mod life;
 /// Marks and interrupted maintenance.
 mod care;
 /// Backup, unchanged backup, change, forget, prune: everything that is kept can be read byte for byte.

@@ -9,7 +9,8 @@ use engine::repository::SnapshotFilter;
 use engine::verbs::backup::{BackupReport, Input, ParentChoice, backup};
 use engine::words::{BlobId, BlobKind, NoProgress, Progress, SessionId};
 
-use crate::bench::{Bench, contents, noise};
+use crate::bench::{Bench, noise};
+use crate::life::contents;
 
 /// A sparse file of so many pieces that its entry does not hold them.
 fn write_fragmented(bench: &Bench, name: &str) {

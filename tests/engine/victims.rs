@@ -8,7 +8,8 @@ use engine::repository::{Place, Repository};
 use engine::verbs::check::{CheckOptions, Finding, ReadData, check};
 use engine::words::{BlobId, BlobKind, NoProgress, PackName, SessionId};
 
-use crate::bench::{Bench, everything, noise};
+use crate::bench::{Bench, noise};
+use crate::life::everything;
 
 const FILES: u64 = 9000;
 

@@ -13,7 +13,8 @@ use engine::verbs::check::check;
 use engine::verbs::prune::prune;
 use engine::words::{BlobId, BlobKind, Error, NoProgress, SessionId};
 
-use crate::bench::{Bench, clock, everything, noise};
+use crate::bench::{Bench, clock, noise};
+use crate::life::everything;
 
 struct Writers {
     bench: Bench,
