@@ -11,6 +11,7 @@ use engine::crypto::key_text::HolderKey;
 use engine::format::envelope::Access;
 use engine::repository::{Credential, InitOptions, Locked, Repository, new_first_key, repository_of_first_key};
 use engine::store::Location;
+use engine::store::naming::{Naming, name_if_free};
 use engine::words::{Error, RepositoryId, Timestamp};
 use zeroize::Zeroizing;
 
@@ -70,13 +71,14 @@ impl NewKey {
 
 /// A file that is there is none that a key goes to.
 pub fn refuse_to_write_over(path: &Path) -> Result<()> {
-    if path.exists() {
-        bail!(Error::Invalid(format!(
-            "{} exists; it is not written over",
-            path.display()
-        )));
+    match path.symlink_metadata() {
+        Ok(_) => Err(taken(path).into()),
+        Err(_) => Ok(()),
     }
-    Ok(())
+}
+
+fn taken(path: &Path) -> Error {
+    Error::Invalid(format!("{} exists; it is not written over", path.display()))
 }
 
 /// Where a file is while its repository is being made.
@@ -125,18 +127,12 @@ fn remove(path: &Path) -> Result<()> {
 
 /// Gives a finished file its name, never over another.
 fn name(path: &Path) -> Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    let from = pending(path);
-    let renamed = match renameat_with(CWD, &from, CWD, path, RenameFlags::NOREPLACE) {
-        // This file system cannot promise it; `make` has looked.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
-            std::fs::rename(&from, path)
-        }
-        other => other.map_err(Into::into),
-    };
-    renamed
-        .and_then(|()| sync_folder_of(path))
-        .with_context(|| format!("Could not write {}", path.display()))
+    let what = || format!("Could not write {}", path.display());
+    match name_if_free(rustix::fs::CWD, &pending(path), path).map_err(std::io::Error::from) {
+        Ok(Naming::Taken) => Err(taken(path).into()),
+        Ok(Naming::Done | Naming::Looked) => sync_folder_of(path).with_context(what),
+        Err(error) => Err(error).with_context(what),
+    }
 }
 
 fn title(repository: RepositoryId, location: &Location) -> String {

@@ -18,6 +18,7 @@ pub mod backend;
 pub mod cache;
 pub mod faulty;
 pub mod location;
+pub mod naming;
 pub mod options;
 pub mod probe;
 pub mod requests;

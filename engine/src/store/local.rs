@@ -22,10 +22,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::backend::{Attempt, Backend, Failure, ObjectInfo, Put, Wanted};
+use super::naming::{Naming, name_if_free};
 use super::requests::Counters;
 use crate::words::id::random_bytes;
 use crate::words::{ObjectName, StoreFailure, Timestamp};
@@ -390,29 +391,13 @@ impl<'a> Temporary<'a> {
     }
 
     fn publish(mut self, leaf: &str) -> Result<Put, Errno> {
-        match rustix::fs::renameat_with(self.folder, &self.name, self.folder, leaf, RenameFlags::NOREPLACE) {
-            Ok(()) => {
-                self.is_named = false;
-                return Ok(Put::Done);
-            }
-            Err(Errno::EXIST) => return Ok(Put::Exists),
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
-            Err(error) => return Err(error),
-        }
-        match rustix::fs::linkat(self.folder, &self.name, self.folder, leaf, AtFlags::empty()) {
-            Ok(()) => return Ok(Put::Done),
-            Err(Errno::EXIST) => return Ok(Put::Exists),
-            Err(Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP) => {}
-            Err(error) => return Err(error),
-        }
-        match rustix::fs::statat(self.folder, leaf, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => return Ok(Put::Exists),
-            Err(Errno::NOENT) => {}
-            Err(error) => return Err(error),
-        }
-        rustix::fs::renameat(self.folder, &self.name, self.folder, leaf)?;
-        self.is_named = false;
-        Ok(Put::Looked)
+        let named = name_if_free(self.folder.as_fd(), Path::new(&self.name), Path::new(leaf))?;
+        self.is_named = named == Naming::Taken;
+        Ok(match named {
+            Naming::Done => Put::Done,
+            Naming::Looked => Put::Looked,
+            Naming::Taken => Put::Exists,
+        })
     }
 }
 

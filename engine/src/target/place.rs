@@ -1,14 +1,18 @@
 //! A place for something new in a folder: its own name, or a hidden name beside it until it is whole.
 
-use std::os::fd::BorrowedFd;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, RenameFlags};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::failure::{Failure, Tried};
 use super::folder::{Descriptor, Folder};
 use super::name::check_name;
+use crate::store::naming::{Naming, name_if_free};
 
 /// Which name something new has until it is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +52,6 @@ impl Place {
         action: &'static str,
         mut make: impl FnMut(BorrowedFd<'_>, &[u8]) -> Result<T, Errno>,
     ) -> Result<(Self, T), Failure> {
-        use std::os::fd::AsFd;
         check_name(name).map_err(|bad| Failure::refused(bad.to_string()))?;
         let descriptor = folder.descriptor().tried("open the folder")?;
         let place = |temporary| Self {
@@ -91,23 +94,22 @@ impl Place {
             let descriptor = self.folder.descriptor().tried("open the folder")?;
             let (from, to) = (&temporary[..], &self.name[..]);
             let renamed = match self.hold {
-                Hold::Aside => {
-                    match rustix::fs::renameat_with(&descriptor, from, &descriptor, to, RenameFlags::NOREPLACE) {
-                        Err(Errno::EXIST) => return Err(appeared()),
-                        // This file system cannot promise it; the walk has seen that the name was free.
-                        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                            rustix::fs::renameat(&descriptor, from, &descriptor, to)
-                        }
-                        other => other,
-                    }
+                Hold::Aside => name_if_free(descriptor.as_fd(), path(from), path(to)),
+                Hold::Own | Hold::Instead => {
+                    rustix::fs::renameat(&descriptor, from, &descriptor, to).map(|()| Naming::Done)
                 }
-                Hold::Own | Hold::Instead => rustix::fs::renameat(&descriptor, from, &descriptor, to),
             };
-            renamed.tried("put it in its place")?;
+            if renamed.tried("put it in its place")? == Naming::Taken {
+                return Err(appeared());
+            }
         }
         self.kept = true;
         Ok(())
     }
+}
+
+fn path(name: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(name))
 }
 
 fn appeared() -> Failure {

@@ -39,7 +39,8 @@ pub struct Restore {
     /// What happens to what is there already
     ///
     /// A restore that was killed with the default, or with always, may leave a few new files half-written under their own names: the same command again goes
-    /// on with them. With if-newer and never a new file has its name only when it is whole.
+    /// on with them. With if-newer and never a new file has its name only when it is whole. What is unfinished is called .ararat-restore-…; where a kill
+    /// left that behind, --delete removes it.
     #[arg(long, value_enum, default_value_t = OverwriteArg::IfChanged)]
     overwrite: OverwriteArg,
     /// Remove what the snapshot does not have, in the folders that are restored
