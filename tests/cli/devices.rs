@@ -3,7 +3,7 @@
 use std::os::unix::fs::FileExt;
 
 use crate::home::{Home, noise};
-use crate::machine::LoopDevice;
+use crate::loop_device::LoopDevice;
 
 fn write(device: &LoopDevice, offset: u64, bytes: &[u8]) {
     let device = std::fs::File::options().write(true).open(&device.path).unwrap();
@@ -65,7 +65,7 @@ fn a_device_comes_back_on_another_one_byte_for_byte() {
         assert!(&read(&target) == bytes, "{snapshot} is not what it was");
     }
     // The backing file too: it was not a file of that name that was written, but the device.
-    assert!(std::fs::read(&target.backing).unwrap() == new);
+    assert!(std::fs::read(home.path("second")).unwrap() == new);
     let old_device = format!("latest~1:{}", device.path);
     let output = home.command().args(["repo", "dump", &old_device]).output().unwrap();
     assert!(output.stdout == old);

@@ -2,11 +2,12 @@
 //! printed, by the verb whose section it stands in.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Stdio;
 
 use serde_json::Value;
 
+use crate::errors::packs;
 use crate::home::{Home, Ran, noise, run};
+use crate::killed::kill_after;
 
 type Fields = BTreeSet<String>;
 
@@ -100,36 +101,12 @@ impl Seen {
     }
 }
 
-/// A home whose next backup finds an interrupted one, and something that is not there.
-fn interrupted() -> Home {
-    let home = Home::with_repository();
-    home.write("source/large", noise(1, 40 << 20));
-    let mut command = home.command();
-    let source = home.source();
-    command.args(["repo", "--limit-upload", "10MiB", "backup", source.to_str().unwrap()]);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let folder = home.path("repository/p");
-    let has_pack = || {
-        let sessions = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-        let mut packs = sessions.flat_map(|session| std::fs::read_dir(session.path()).into_iter().flatten().flatten());
-        packs.any(|pack| !pack.file_name().to_str().unwrap().starts_with('.'))
-    };
-    for _ in 0..600 {
-        if has_pack() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(has_pack());
-    home
-}
-
 /// Every verb, in such a way that as much as possible is in its documents.
 fn all_verbs() -> Seen {
     let mut seen = Seen::default();
-    let home = interrupted();
+    let home = Home::with_repository();
+    home.write("source/large", noise(1, 40 << 20));
+    kill_after(&home, &home.path("repository"), 1);
     let path = |name: &str| home.path(name).to_str().unwrap().to_owned();
     let source = path("source");
     std::os::unix::fs::symlink("large", home.path("source/link")).unwrap();
@@ -197,9 +174,7 @@ fn all_verbs() -> Seen {
 
 /// The verbs that say something of damage: every large pack has zeros in its middle.
 fn damaged(home: &Home, seen: &mut Seen) {
-    let packs = std::fs::read_dir(home.path("repository/p")).unwrap();
-    for pack in packs.flat_map(|session| std::fs::read_dir(session.unwrap().path()).unwrap()) {
-        let pack = pack.unwrap().path();
+    for pack in packs(home) {
         let mut bytes = std::fs::read(&pack).unwrap();
         let length = bytes.len();
         if length > 5 << 20 {

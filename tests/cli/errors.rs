@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::home::{Home, Ran, noise, run};
-use crate::machine::{Mount, skipped};
+use crate::mount::Mount;
+use crate::remount::remount;
 use crate::servers::{Location, Server, VERSITYGW, or_skip};
+use crate::skipped::skipped;
 
 fn backup(home: &Home) -> Ran {
     home.repo(["backup".as_ref(), home.source().as_os_str()])
@@ -128,9 +130,7 @@ fn a_path_that_is_not_there_leaves_the_rest_backed_up() {
 fn a_file_that_may_not_be_read_leaves_the_rest_backed_up() {
     use std::os::unix::fs::PermissionsExt;
     if is_root() {
-        // Not eprintln!, which the test harness keeps to itself as long as a test passes.
-        skipped("root may read every file");
-        return;
+        return skipped("root may read every file");
     }
     let home = with_snapshot();
     let path = home.write("source/closed", "closed");
@@ -196,7 +196,7 @@ fn a_full_disk_is_named_and_a_later_backup_goes_on() {
     let mut home = Home::new();
     let disk = home.path("disk");
     std::fs::create_dir(&disk).unwrap();
-    let Some(mount) = Mount::new(&disk, "size=4m") else {
+    let Some(_mount) = Mount::new(&disk, "size=4m") else {
         return;
     };
     let key = home.path("key");
@@ -207,7 +207,7 @@ fn a_full_disk_is_named_and_a_later_backup_goes_on() {
     let ran = backup(&home).ends(1);
     ran.says(&["Could not write", "Make room"]);
 
-    mount.remount("size=64m");
+    remount(&disk, "size=64m");
     backup(&home).ends(0);
     assert_eq!(home.json(["check", "--read-data"])["healthy"], true);
 }

@@ -53,7 +53,7 @@ fn backup(home: &Home, arguments: &[&str]) -> std::process::Command {
 
 /// Starts a slow backup and kills it once it has finished so many packs.
 #[track_caller]
-fn kill_after(home: &Home, repository: &Path, wanted: usize) {
+pub fn kill_after(home: &Home, repository: &Path, wanted: usize) {
     let count = || packs(repository).iter().map(|(_, sizes)| sizes.len()).sum::<usize>();
     let before = count();
     let mut command = backup(home, &["--limit-upload", "20MiB"]);

@@ -30,9 +30,18 @@ mod keys;
 /// Trees compared in everything that a restore gives back.
 #[path = "../restore/likeness.rs"]
 mod likeness;
-/// Block devices over files, small disks.
-#[path = "../restore/machine.rs"]
-mod machine;
+/// Block devices over files.
+#[path = "../machine/loop_device.rs"]
+mod loop_device;
+/// Small file systems.
+#[path = "../machine/mount.rs"]
+mod mount;
+/// Small file systems that change.
+#[path = "../machine/remount.rs"]
+mod remount;
+/// What is said of a test that cannot run.
+#[path = "../machine/skipped.rs"]
+mod skipped;
 /// Options of which no other file tells.
 mod options;
 /// Places that are full or may not be written.

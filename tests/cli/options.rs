@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::home::{Home, noise, run};
-use crate::machine::skipped;
+use crate::skipped::skipped;
 
 /// Bytes of all packs.
 fn stored(home: &Home) -> u64 {

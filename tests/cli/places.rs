@@ -1,7 +1,8 @@
 //! Places that are full or may no longer be written: a repository that became read-only, a target that has no room. Where nobody may mount: skipped.
 
 use crate::home::{Home, noise};
-use crate::machine::Mount;
+use crate::mount::Mount;
+use crate::remount::remount;
 use crate::trees;
 
 fn fill(home: &Home) {
@@ -29,9 +30,9 @@ fn on_a_disk() -> Option<(Home, Mount)> {
 
 #[test]
 fn a_repository_that_became_read_only_says_so_and_still_gives_everything_back() {
-    let Some((home, mount)) = on_a_disk() else { return };
+    let Some((home, _mount)) = on_a_disk() else { return };
     home.write("source/new", "new");
-    mount.remount("ro");
+    remount(&home.path("disk"), "ro");
     let (source, repository) = (home.source(), home.path("disk/repository"));
     let (source, repository) = (source.to_str().unwrap(), repository.to_str().unwrap());
     for arguments in [
@@ -55,7 +56,7 @@ fn a_repository_that_became_read_only_says_so_and_still_gives_everything_back() 
     let within = format!("latest:{source}");
     home.ok(["--no-cache", "restore", &within, "--target", target.to_str().unwrap()]);
     trees::same(&home.source(), &target);
-    mount.remount("rw");
+    remount(&home.path("disk"), "rw");
     home.backup();
     assert_eq!(home.json(["check", "--read-data"])["healthy"], true);
 }
@@ -67,7 +68,7 @@ fn a_target_without_room_is_named_and_the_next_restore_goes_on() {
     home.backup();
     let target = home.path("target");
     std::fs::create_dir(&target).unwrap();
-    let Some(mount) = Mount::new(&target, "size=4m") else {
+    let Some(_mount) = Mount::new(&target, "size=4m") else {
         return;
     };
     let within = format!("latest:{}", home.source().display());
@@ -76,11 +77,11 @@ fn a_target_without_room_is_named_and_the_next_restore_goes_on() {
     ran.says(&["Could not write", "large", "No space left", "Make room"]);
     assert!(!target.join("large").exists(), "a file that is not whole is not there");
 
-    mount.remount("size=64m");
+    remount(&target, "size=64m");
     home.ok(restore);
     trees::same(&home.source(), &target);
 
-    mount.remount("ro");
+    remount(&target, "ro");
     home.ok(restore);
     std::fs::remove_file(home.path("source/small/0")).unwrap();
     home.write("source/small/new", "new");

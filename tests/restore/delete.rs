@@ -12,7 +12,7 @@ use engine::words::{NoProgress, Progress};
 
 use crate::bench::Bench;
 use crate::likeness::likeness;
-use crate::machine::Mount;
+use crate::mount::Mount;
 use crate::verb::{run, to, try_restore};
 
 fn plant(target: &Path, paths: &[&str]) {

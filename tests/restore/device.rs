@@ -9,13 +9,14 @@ use engine::verbs::restore::{RestoreOptions, Selection, restore};
 use engine::words::{Error, Progress};
 
 use crate::bench::{Bench, noise};
-use crate::machine::LoopDevice;
+use crate::loop_device::LoopDevice;
 use crate::verb::{run, to, try_restore};
 
 #[test]
 fn a_device_that_is_none_or_too_small_is_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(device) = LoopDevice::new(&folder.path().join("backing"), 8 << 20) else {
+    let backing = folder.path().join("backing");
+    let Some(device) = LoopDevice::new(&backing, 8 << 20) else {
         return;
     };
     let bench = Bench::new();
@@ -25,7 +26,7 @@ fn a_device_that_is_none_or_too_small_is_refused_before_anything_is_written() {
     image.set_len(6_000_000).unwrap();
     bench.write("toobig", noise(3, 9 << 20));
     bench.backup();
-    fs::write(&device.backing, vec![0xff; 8 << 20]).unwrap();
+    fs::write(&backing, vec![0xff; 8 << 20]).unwrap();
     let target = Path::new(&device.path);
     let all = try_restore(&bench, &to(target)).unwrap_err();
     assert!(
@@ -62,7 +63,8 @@ fn a_device_that_is_none_or_too_small_is_refused_before_anything_is_written() {
 #[test]
 fn what_was_written_to_a_device_is_read_back_when_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(device) = LoopDevice::new(&folder.path().join("backing"), 8 << 20) else {
+    let backing = folder.path().join("backing");
+    let Some(device) = LoopDevice::new(&backing, 8 << 20) else {
         return;
     };
     let bench = Bench::new();
@@ -70,7 +72,7 @@ fn what_was_written_to_a_device_is_read_back_when_asked_for() {
     image.write_all_at(&noise(1, 3_000_000), 1_000_000).unwrap();
     image.set_len(6_000_000).unwrap();
     bench.backup();
-    fs::write(&device.backing, vec![0xff; 8 << 20]).unwrap();
+    fs::write(&backing, vec![0xff; 8 << 20]).unwrap();
     let options = RestoreOptions {
         verify: true,
         ..to(Path::new(&device.path))

@@ -15,7 +15,8 @@ use engine::words::{BlobKind, Error};
 
 use crate::bench::{Bench, noise};
 use crate::likeness::{difference, likeness};
-use crate::machine::Mount;
+use crate::mount::Mount;
+use crate::remount::remount;
 use crate::verb::{is_root, run, to, try_restore};
 
 #[test]
@@ -231,6 +232,37 @@ fn a_full_disk_ends_the_restore_and_leaves_old_files_whole() {
     }
 }
 
+/// Where what has a name is left alone, nothing may have its name by halves, and the next restore finishes the rest.
+#[test]
+fn a_full_disk_leaves_whole_files_or_none_where_nothing_is_overwritten() {
+    let disk = tempfile::tempdir().unwrap();
+    let Some(_mount) = Mount::new(disk.path(), "size=4m") else {
+        return;
+    };
+    let bench = Bench::new();
+    for number in 0..10 {
+        bench.write(&format!("file{number}"), noise(number, 1_000_000));
+    }
+    bench.backup();
+    let target = disk.path().join("target");
+    let error = try_restore(&bench, &over(&target, Overwrite::Never)).unwrap_err();
+    assert!(error.to_string().contains("No space left on device"), "{error}");
+    let there: Vec<_> = fs::read_dir(&target).unwrap().map(|entry| entry.unwrap()).collect();
+    assert!(!there.is_empty());
+    for entry in there {
+        assert!(entry.file_name().to_str().unwrap().starts_with("file"), "{entry:?}");
+        assert_eq!(entry.metadata().unwrap().len(), 1_000_000, "{entry:?}");
+    }
+    remount(disk.path(), "size=20m");
+    run(&bench, &over(&target, Overwrite::Never));
+    // The folder was there, so its own metadata is left alone.
+    for number in 0..10 {
+        let content = fs::read(target.join(format!("file{number}"))).unwrap();
+        assert!(content == noise(number, 1_000_000), "file{number}");
+    }
+    assert_eq!(fs::read_dir(&target).unwrap().count(), 10);
+}
+
 #[test]
 fn a_read_only_target_is_told_at_once() {
     let disk = tempfile::tempdir().unwrap();
@@ -390,6 +422,22 @@ fn a_killed_restore_that_overwrites_nothing_is_finished_by_the_next() {
         for name in NAMES {
             assert_eq!(fs::read(target.join(name)).unwrap(), versions(name).1, "{name}");
         }
+        let names = || {
+            let entries = fs::read_dir(&target).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| !NAMES.contains(&name.as_str())).collect::<Vec<_>>()
+        };
+        assert!(
+            names().iter().all(|name| name.starts_with(".ararat-restore-")),
+            "{:?}",
+            names()
+        );
+        let deleting = RestoreOptions {
+            delete: true,
+            ..over(&target, Overwrite::Never)
+        };
+        run(&bench, &deleting);
+        assert_eq!(names(), [""; 0]);
     }
 }
 

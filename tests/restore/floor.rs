@@ -13,7 +13,7 @@ use engine::target::{ExistingKind, Folder, LossKind, NewFile, OwnerMap, Target, 
 use engine::words::Timestamp;
 use rustix::fs::OFlags;
 
-use crate::machine::skipped;
+use crate::skipped::skipped;
 
 fn open(path: &Path) -> (Arc<Target>, Arc<Folder>) {
     Target::open(path, TargetOptions::default()).unwrap()

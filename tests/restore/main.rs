@@ -9,10 +9,19 @@
 
 // A repository and short calls.
 #[path = "../engine/bench.rs"]
-#[allow(dead_code, reason = "shared with the engine's own tests, which use the rest")]
 mod bench;
-// Block devices over files, small disks.
-mod machine;
+// Block devices over files.
+#[path = "../machine/loop_device.rs"]
+mod loop_device;
+// Small file systems.
+#[path = "../machine/mount.rs"]
+mod mount;
+// Small file systems that change.
+#[path = "../machine/remount.rs"]
+mod remount;
+// What is said of a test that cannot run.
+#[path = "../machine/skipped.rs"]
+mod skipped;
 // Two trees of the file system, compared in everything that a restore gives back.
 mod likeness;
 // The target floor by itself: folders, files, nodes, metadata, removal.

@@ -3,6 +3,8 @@
 
 #[path = "mod.rs"]
 mod servers;
+#[path = "../machine/skipped.rs"]
+mod skipped;
 
 mod faults;
 mod life;

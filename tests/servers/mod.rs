@@ -1,6 +1,6 @@
 //! Real object-store servers for tests: started on loopback, on a free port, with a bucket, and gone when dropped.
 //!
-//! A test includes this folder (`#[path = "../servers/mod.rs"] mod servers;`) and starts what it needs:
+//! A test includes this folder (`#[path = "../servers/mod.rs"] mod servers;`, and `../machine/skipped.rs`) and starts what it needs:
 //!
 //! ```ignore
 //! let Some(server) = servers::or_skip(Server::start(&servers::VERSITYGW)) else { return };
@@ -41,7 +41,6 @@ mod moto;
 mod versitygw;
 mod versitygw_tls;
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -86,6 +85,29 @@ pub struct Location {
     pub environment: Vec<(&'static str, String)>,
 }
 
+impl Location {
+    /// What a variable of the environment says; empty when it is not there.
+    pub fn variable(&self, name: &str) -> String {
+        let found = self.environment.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value.clone()).unwrap_or_default()
+    }
+
+    /// The same place with this variable, whatever it said before.
+    pub fn with(&self, name: &'static str, value: impl Into<String>) -> Location {
+        let mut location = self.clone();
+        location.environment.retain(|(known, _)| *known != name);
+        location.environment.push((name, value.into()));
+        location
+    }
+
+    /// The same place without the variables that have this in their names.
+    pub fn without(&self, part: &str) -> Location {
+        let mut location = self.clone();
+        location.environment.retain(|(name, _)| !name.contains(part));
+        location
+    }
+}
+
 /// Why a server was not started: what is missing, and how to get it.
 #[derive(Debug)]
 pub struct Skipped {
@@ -105,9 +127,7 @@ pub fn or_skip<T>(started: Result<T, Skipped>) -> Option<T> {
                 "{} is required (ARARAT_REQUIRE_SERVERS): {}",
                 skipped.program, skipped.why
             );
-            let test = std::thread::current().name().unwrap_or("a test").to_string();
-            // Not eprintln!, which the test harness keeps to itself as long as a test passes.
-            writeln!(std::io::stderr(), "SKIPPED {test}: {}", skipped.why).ok();
+            crate::skipped::skipped(&skipped.why);
             None
         }
     }

@@ -4,7 +4,8 @@ use std::process::Command;
 
 use rustix::fs::XattrFlags;
 
-use crate::trees::{Tree, is_root, skip, walk};
+use crate::skipped::skipped;
+use crate::trees::{Tree, is_root, walk};
 
 fn set(tree: &Tree, path: &str, name: &str, value: &[u8]) -> bool {
     match rustix::fs::lsetxattr(tree.at(path), name, value, XattrFlags::empty()) {
@@ -42,7 +43,7 @@ fn attributes_come_sorted_with_any_bytes() {
         .symlink("file", "link");
     let long = vec![9; 3_000];
     if !set(&tree, "file", "user.b", b"\0\xff") {
-        return skip("this file system keeps no attributes");
+        return skipped("this file system keeps no attributes");
     }
     assert!(set(&tree, "file", "user.a", &long) && set(&tree, "file", "user.empty", b""));
     assert!(set(&tree, "folder", "user.folder", b"yes") && set(&tree, "", "user.root", b"yes"));
@@ -75,7 +76,7 @@ fn more_names_than_fit_at_once_are_all_read() {
     let tree = Tree::new();
     tree.file("file", "");
     if !set(&tree, "file", "user.first", b"") {
-        return skip("this file system keeps no attributes");
+        return skipped("this file system keeps no attributes");
     }
     let set_all = (0..60).all(|at| set(&tree, "file", &format!("user.{}{at}", "n".repeat(30)), b"v"));
     assert!(set_all);
@@ -87,7 +88,7 @@ fn links_have_attributes_of_their_own() {
     let tree = Tree::new();
     tree.symlink("nowhere", "link");
     if !is_root() || !set(&tree, "link", "trusted.mine", b"1") {
-        return skip("only root sets attributes of links");
+        return skipped("only root sets attributes of links");
     }
     assert_eq!(
         attributes(&tree, "link", 0),
@@ -107,7 +108,7 @@ fn access_lists_are_kept_as_the_kernel_shows_them() {
             .is_ok_and(|status| status.success())
     };
     if !setfacl("u:12345:rwx", "file") {
-        return skip("there is no setfacl, or this file system keeps no access lists");
+        return skipped("there is no setfacl, or this file system keeps no access lists");
     }
     assert!(setfacl("d:g:54321:rx", "folder"));
     let names = |path| {
@@ -134,7 +135,7 @@ fn capabilities_of_files_are_kept() {
         .arg(tree.at("file"))
         .status();
     if !setcap.is_ok_and(|status| status.success()) {
-        return skip("there is no setcap, or it may not");
+        return skipped("there is no setcap, or it may not");
     }
     let kept = attributes(&tree, "file", 0);
     assert_eq!(kept[0].0, "security.capability");

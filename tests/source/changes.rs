@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::source::{FoundKind, Walk};
 
-use crate::trees::{Tree, collect, is_root, skip, walk};
+use crate::skipped::skipped;
+use crate::trees::{Tree, collect, is_root, walk};
 
 #[test]
 fn a_file_that_is_written_to_while_read_is_told_from_one_that_is_not() {
@@ -208,7 +209,7 @@ fn what_may_not_be_read_is_reported_and_the_rest_is_read() {
                     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
                 assert!(output.status.success(), "{text}");
             }
-            Err(error) => skip(&format!("the test program does not start as nobody: {error}")),
+            Err(error) => skipped(&format!("the test program does not start as nobody: {error}")),
         }
         allow(&tree);
         return;

@@ -6,7 +6,8 @@ use std::os::unix::net::UnixListener;
 use engine::source::FoundKind;
 use rustix::fs::{CWD, FileType, Mode};
 
-use crate::trees::{Tree, is_root, skip};
+use crate::skipped::skipped;
+use crate::trees::{Tree, is_root};
 
 #[test]
 fn every_kind_is_found_with_what_makes_it() {
@@ -40,7 +41,7 @@ fn every_kind_is_found_with_what_makes_it() {
 #[test]
 fn devices_are_nodes_when_they_are_in_a_folder() {
     if !is_root() {
-        return skip("only root makes devices");
+        return skipped("only root makes devices");
     }
     let tree = Tree::new();
     let node = |name: &str, kind, major, minor| {
@@ -53,7 +54,7 @@ fn devices_are_nodes_when_they_are_in_a_folder() {
         )
     };
     if node("null", FileType::CharacterDevice, 1, 3).is_err() {
-        return skip("this sandbox makes no devices");
+        return skipped("this sandbox makes no devices");
     }
     node("disk", FileType::BlockDevice, 259, 0x12345).unwrap();
     let walked = tree.walk().expect_no_errors();

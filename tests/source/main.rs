@@ -1,6 +1,15 @@
 //! The source floor through the engine's public face: trees made on purpose, walked and read while they change.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+/// Block devices over files.
+#[path = "../machine/loop_device.rs"]
+mod loop_device;
+/// Small file systems.
+#[path = "../machine/mount.rs"]
+mod mount;
+/// What is said of a test that cannot run.
+#[path = "../machine/skipped.rs"]
+mod skipped;
 /// Trees for tests, and one way to walk them.
 mod trees;
 /// Every kind of item, its metadata, and names of any bytes.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use engine::source::{Ahead, FoundKind, OpenFile, Piece, ReadAhead};
 
+use crate::skipped::skipped;
 use crate::trees::Tree;
 
 fn open(tree: &Tree, path: &str) -> OpenFile {
@@ -71,7 +72,7 @@ fn holes_are_found_and_not_read() {
         .unwrap();
     tree.file("dense", "x".repeat(10_000));
     if !holes_are_kept(&tree, "sparse") {
-        return crate::trees::skip("this file system keeps no holes");
+        return skipped("this file system keeps no holes");
     }
     let walked = tree.walk().expect_no_errors();
     let FoundKind::File { size, allocated, .. } = *walked.kind("sparse") else {

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use engine::source::{FoundKind, SourceOptions};
 
-use crate::trees::{Tree, Walked, is_root, skip, walk};
+use crate::loop_device::LoopDevice;
+use crate::skipped::skipped;
+use crate::trees::{Tree, Walked, is_root, walk};
 
 /// The paths below the tree, for sources that were given as absolute paths.
 fn below(walked: &Walked, tree: &Tree) -> Vec<String> {
@@ -143,12 +145,15 @@ fn files_and_pipes_can_be_sources() {
 #[test]
 fn a_block_device_that_is_a_source_is_read_like_a_file() {
     if !is_root() {
-        return skip("only root reads devices");
+        return skipped("only root reads devices");
     }
     let tree = Tree::new();
-    let Some(device) = Loop::new(&tree) else {
-        return skip("there is no loop device");
+    let Some(device) = LoopDevice::new(&tree.at("image"), 1 << 20) else {
+        return;
     };
+    let file = std::fs::File::options().write(true).open(&device.path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"device", 1_000_000).unwrap();
+    file.sync_all().unwrap();
     tree.symlink(&device.path, "link");
     let walked = walk(&[Path::new("link"), Path::new(&device.path)], tree.options()).expect_no_errors();
     for path in ["link", &device.path[1..]] {
@@ -170,34 +175,5 @@ fn a_block_device_that_is_a_source_is_read_like_a_file() {
         assert_eq!(&bytes, b"device");
         assert!(!file.has_changed().unwrap());
         assert_eq!(found.link(), None);
-    }
-}
-
-/// A loop device on a file of the tree.
-struct Loop {
-    path: String,
-}
-
-impl Loop {
-    fn new(tree: &Tree) -> Option<Self> {
-        let mut content = vec![0; 1 << 20];
-        content[1_000_000..1_000_006].copy_from_slice(b"device");
-        tree.file("image", content);
-        let output = std::process::Command::new("losetup")
-            .args(["--find", "--show"])
-            .arg(tree.at("image"))
-            .output()
-            .ok()?;
-        let path = String::from_utf8(output.stdout).unwrap().trim().to_string();
-        output.status.success().then_some(Self { path })
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let status = std::process::Command::new("losetup")
-            .args(["--detach", &self.path])
-            .status();
-        assert!(status.is_ok_and(|status| status.success()));
     }
 }

@@ -131,13 +131,3 @@ impl Walked {
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
-
-/// Says aloud that a test has not tested.
-pub fn skip(why: &str) {
-    use std::io::Write;
-    let test = std::thread::current().name().unwrap_or("a test").to_string();
-    // Not eprintln!, which the test harness keeps to itself as long as a test passes.
-    std::io::stderr()
-        .write_all(format!("skipped {test}: {why}\n").as_bytes())
-        .unwrap();
-}

@@ -6,23 +6,8 @@ use bytes::Bytes;
 use engine::store::{Store, StoreOptions};
 use engine::words::Error;
 
-use crate::opening;
-use crate::servers::{AZURITE, GCS, Issuer, Location, Server, VERSITYGW, VERSITYGW_TLS, authority, or_skip};
-
-fn options() -> StoreOptions {
-    StoreOptions {
-        retries_max: 1,
-        ..opening::options()
-    }
-}
-
-/// The same place, reached with other variables instead of those whose names contain `without`.
-fn instead(location: &Location, without: &str, with: &[(&'static str, String)]) -> Location {
-    let mut location = location.clone();
-    location.environment.retain(|(name, _)| !name.contains(without));
-    location.environment.extend(with.iter().cloned());
-    location
-}
+use crate::opening::{self, hasty};
+use crate::servers::{AZURITE, GCS, Issuer, Server, VERSITYGW, VERSITYGW_TLS, authority, or_skip};
 
 #[track_caller]
 fn works(store: &Store) {
@@ -38,21 +23,37 @@ fn file(folder: &tempfile::TempDir, name: &str, text: &str) -> String {
 }
 
 #[test]
+fn keys_of_a_profile_open_the_store() {
+    let Some(server) = or_skip(Server::start(&VERSITYGW)) else {
+        return;
+    };
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join(".aws")).unwrap();
+    let location = server.location("r");
+    let text = format!(
+        "[work]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
+        location.variable("AWS_ACCESS_KEY_ID"),
+        location.variable("AWS_SECRET_ACCESS_KEY")
+    );
+    std::fs::write(home.path().join(".aws/credentials"), text).unwrap();
+    let location = location.without("KEY").with("AWS_PROFILE", "work");
+    let location = location.with("HOME", home.path().to_str().unwrap());
+    works(&opening::cloud(&location, &hasty()));
+}
+
+#[test]
 fn a_pod_gets_its_keys_from_its_agent() {
     let Some(server) = or_skip(Server::start(&VERSITYGW)) else {
         return;
     };
     let issuer = Issuer::start(None);
     let folder = tempfile::tempdir().unwrap();
+    let agent = format!("http://{}/pod", issuer.address());
+    let location = server.location("r").without("KEY");
+    let location = location.with("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent);
     let of = |token: &str| {
-        let given = [
-            (
-                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-                format!("http://{}/pod", issuer.address()),
-            ),
-            ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file(&folder, token, token)),
-        ];
-        opening::cloud(&instead(&server.location("r"), "KEY", &given), &options())
+        let location = location.with("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file(&folder, token, token));
+        opening::cloud(&location, &hasty())
     };
     works(&of("pod-token"));
     refused(&of("another-token"), "another-token");
@@ -64,11 +65,9 @@ fn a_machine_gets_its_keys_from_its_metadata_server() {
         return;
     };
     let issuer = Issuer::start(None);
-    let given = [("AWS_METADATA_ENDPOINT", format!("http://{}", issuer.address()))];
-    works(&opening::cloud(
-        &instead(&server.location("r"), "KEY", &given),
-        &options(),
-    ));
+    let location = server.location("r").without("KEY");
+    let location = location.with("AWS_METADATA_ENDPOINT", format!("http://{}", issuer.address()));
+    works(&opening::cloud(&location, &hasty()));
 }
 
 /// The token service answers over TLS alone.
@@ -81,15 +80,14 @@ fn a_web_identity_is_exchanged_for_keys() {
     let folder = tempfile::tempdir().unwrap();
     let options = StoreOptions {
         ca_file: Some(authority(server.folder())),
-        ..options()
+        ..hasty()
     };
+    let location = server.location("r").without("KEY");
+    let location = location.with("AWS_ROLE_ARN", "arn:aws:iam::1:role/backup");
+    let location = location.with("AWS_ENDPOINT_URL_STS", format!("https://{}", issuer.address()));
     let of = |token: &str| {
-        let given = [
-            ("AWS_WEB_IDENTITY_TOKEN_FILE", file(&folder, token, token)),
-            ("AWS_ROLE_ARN", "arn:aws:iam::1:role/backup".to_owned()),
-            ("AWS_ENDPOINT_URL_STS", format!("https://{}", issuer.address())),
-        ];
-        opening::cloud(&instead(&server.location("r"), "KEY", &given), &options)
+        let location = location.with("AWS_WEB_IDENTITY_TOKEN_FILE", file(&folder, token, token));
+        opening::cloud(&location, &options)
     };
     works(&of("web-token"));
     refused(&of("another-token"), "another-token");
@@ -109,34 +107,29 @@ fn azure_takes_a_connection_string_or_a_signature() {
         return;
     };
     let location = server.location("r");
-    let of = |wanted: &str| {
-        location
-            .environment
-            .iter()
-            .find(|(name, _)| *name == wanted)
-            .unwrap()
-            .1
-            .clone()
-    };
-    let (account, key) = (of("AZURE_STORAGE_ACCOUNT_NAME"), of("AZURE_STORAGE_ACCOUNT_KEY"));
-    let endpoint = of("AZURE_STORAGE_ENDPOINT");
+    let (account, key) = (
+        location.variable("AZURE_STORAGE_ACCOUNT_NAME"),
+        location.variable("AZURE_STORAGE_ACCOUNT_KEY"),
+    );
+    let endpoint = location.variable("AZURE_STORAGE_ENDPOINT");
     let text = format!("DefaultEndpointsProtocol=http;AccountName={account};AccountKey={key};BlobEndpoint={endpoint};");
-    let given = [("AZURE_STORAGE_CONNECTION_STRING", text)];
-    works(&opening::cloud(
-        &instead(&location, "AZURE_STORAGE", &given),
-        &options(),
-    ));
+    let by_text = location
+        .without("AZURE_STORAGE")
+        .with("AZURE_STORAGE_CONNECTION_STRING", text);
+    works(&opening::cloud(&by_text, &hasty()));
 
-    let signature = signature(&account, &key, "rwdlac");
-    let given = [("AZURE_STORAGE_SAS_TOKEN", signature)];
-    let store = opening::cloud(&instead(&location, "_KEY", &given), &options());
+    let signed = |permissions: &str| {
+        let signature = signature(&account, &key, permissions);
+        let location = location.without("_KEY").with("AZURE_STORAGE_SAS_TOKEN", signature);
+        opening::cloud(&location, &hasty())
+    };
+    let store = signed("rwdlac");
     // Azurite answers 500 to a batch that is signed so, therefore nothing is deleted here.
     store.put("config", Bytes::from_static(b"x")).unwrap();
     assert_eq!(store.get("config").unwrap(), "x");
     assert!(!format!("{store:?}").contains("sig="));
     // One that may only read and list says so when it should write.
-    let given = [("AZURE_STORAGE_SAS_TOKEN", self::signature(&account, &key, "rl"))];
-    let store = opening::cloud(&instead(&location, "_KEY", &given), &options());
+    let store = signed("rl");
     assert_eq!(store.list("s/").unwrap(), []);
     let error = store.put("other", Bytes::from_static(b"x")).unwrap_err();
     assert!(
@@ -193,23 +186,16 @@ fn a_service_account_signs_for_itself() {
         file(&folder, "account.json", &document.to_string())
     };
     for variable in ["GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT"] {
-        let given = [(variable, account(&std::fs::read_to_string(&key).unwrap()))];
-        let mut location = instead(&server.location("r"), "GOOGLE", &given);
-        location
-            .environment
-            .push(("GOOGLE_BASE_URL", format!("http://{}", server.address())));
-        works(&opening::cloud(&location, &options()));
+        let location = server.location("r").without("GOOGLE");
+        let location = location.with(variable, account(&std::fs::read_to_string(&key).unwrap()));
+        let location = location.with("GOOGLE_BASE_URL", format!("http://{}", server.address()));
+        works(&opening::cloud(&location, &hasty()));
     }
     let broken = account("no key at all");
-    let given = [("GOOGLE_SERVICE_ACCOUNT", broken)];
-    let location = instead(&server.location("r"), "GOOGLE", &given);
-    let mut options = options();
-    let environment = location
-        .environment
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), value.clone()));
-    options.environment.extend(environment);
-    let place = engine::store::Location::parse(&location.url).unwrap();
-    let error = Store::open(&place, &options, opening::runtime()).err().unwrap();
+    let location = server
+        .location("r")
+        .without("GOOGLE")
+        .with("GOOGLE_SERVICE_ACCOUNT", broken);
+    let error = opening::try_cloud(&location, &hasty()).err().unwrap();
     assert!(!error.to_string().contains("no key at all"), "{error}");
 }

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use engine::words::{Error, StoreFailure};
 
 use crate::conformance::noise;
-use crate::machine::Mount;
+use crate::mount::Mount;
 use crate::opening;
+use crate::remount::remount;
 
 fn failure(error: &Error) -> StoreFailure {
     let Error::Store { failure, .. } = error else {
@@ -175,12 +176,12 @@ fn a_full_disk_says_so_and_leaves_nothing_half_written() {
 #[test]
 fn a_read_only_disk_says_so_and_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(mount) = Mount::new(folder.path(), "size=1m") else {
+    let Some(_mount) = Mount::new(folder.path(), "size=1m") else {
         return;
     };
     let store = opening::open(folder.path().to_str().unwrap(), &opening::options());
     store.put("p/a/1", noise(300, 1)).unwrap();
-    mount.remount("ro");
+    remount(folder.path(), "ro");
     assert_eq!(
         failure(&store.put("p/a/2", noise(300, 2)).unwrap_err()),
         StoreFailure::ReadOnly

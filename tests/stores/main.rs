@@ -11,9 +11,15 @@ mod credentials;
 mod faults;
 /// What only a folder of this machine has: permissions, links, full disks, leftovers.
 mod local;
-/// Small disks.
-#[path = "../restore/machine.rs"]
-mod machine;
+/// Small file systems.
+#[path = "../machine/mount.rs"]
+mod mount;
+/// Small file systems that change.
+#[path = "../machine/remount.rs"]
+mod remount;
+/// What is said of a test that cannot run.
+#[path = "../machine/skipped.rs"]
+mod skipped;
 /// How stores are opened for tests.
 mod opening;
 /// What the probe says of good stores and of stores that lie.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use engine::store::{Location, Store, StoreOptions};
+use engine::words::Result;
 use tokio::runtime::{Handle, Runtime};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
@@ -53,8 +54,21 @@ pub fn local() -> (tempfile::TempDir, Store) {
     (folder, store)
 }
 
+/// Options that try a request again once, and no more.
+pub fn hasty() -> StoreOptions {
+    StoreOptions {
+        retries_max: 1,
+        ..options()
+    }
+}
+
 /// A store in a server's bucket.
 pub fn cloud(location: &crate::servers::Location, options: &StoreOptions) -> Store {
+    try_cloud(location, options).unwrap()
+}
+
+/// A store in a server's bucket, if what the location says can be used at all.
+pub fn try_cloud(location: &crate::servers::Location, options: &StoreOptions) -> Result<Store> {
     let mut options = options.clone();
     options.environment.extend(
         location
@@ -62,5 +76,5 @@ pub fn cloud(location: &crate::servers::Location, options: &StoreOptions) -> Sto
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.clone())),
     );
-    open(&location.url, &options)
+    Store::open(&Location::parse(&location.url)?, &options, runtime())
 }

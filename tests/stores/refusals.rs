@@ -7,28 +7,9 @@ use bytes::Bytes;
 use engine::store::{Store, StoreOptions};
 use engine::words::{Error, StoreFailure};
 
-use crate::opening::{self, options};
+use crate::opening::{self, hasty, options};
 use crate::servers::fault_proxy::{Answer, Fault, FaultProxy, Rule};
 use crate::servers::{AZURITE, GCS, Location, Server, VERSITYGW, VERSITYGW_TLS, authority, or_skip};
-
-fn hasty() -> StoreOptions {
-    StoreOptions {
-        retries_max: 1,
-        ..options()
-    }
-}
-
-fn changed(location: &Location, name: &str, value: &str) -> Location {
-    let mut location = location.clone();
-    location.environment.retain(|(known, _)| *known != name);
-    location.environment.extend([("UNUSED", String::new())]);
-    let mut environment = location.environment;
-    environment.push((Box::leak(name.to_owned().into_boxed_str()), value.to_owned()));
-    Location {
-        url: location.url,
-        environment,
-    }
-}
 
 /// Every operation fails in this way, and says so without a secret.
 fn all_fail(store: &Store, expected: StoreFailure, says: &str) {
@@ -68,13 +49,13 @@ fn wrong_secret_is_denied() {
     let Some(server) = or_skip(Server::start(&VERSITYGW)) else {
         return;
     };
-    let location = changed(&server.location("r"), "AWS_SECRET_ACCESS_KEY", "hunter2");
+    let location = server.location("r").with("AWS_SECRET_ACCESS_KEY", "hunter2");
     all_fail(
         &opening::cloud(&location, &hasty()),
         StoreFailure::Denied,
         "SignatureDoesNotMatch",
     );
-    let location = changed(&server.location("r"), "AWS_ACCESS_KEY_ID", "nobody");
+    let location = server.location("r").with("AWS_ACCESS_KEY_ID", "nobody");
     all_fail(
         &opening::cloud(&location, &hasty()),
         StoreFailure::Denied,
@@ -87,7 +68,7 @@ fn wrong_key_of_an_azure_account_is_denied() {
     let Some(server) = or_skip(Server::start(&AZURITE)) else {
         return;
     };
-    let location = changed(&server.location("r"), "AZURE_STORAGE_ACCOUNT_KEY", "aHVudGVyMg==");
+    let location = server.location("r").with("AZURE_STORAGE_ACCOUNT_KEY", "aHVudGVyMg==");
     all_fail(&opening::cloud(&location, &hasty()), StoreFailure::Denied, "");
 }
 
@@ -172,11 +153,9 @@ fn plain_http_server_behind_an_https_address_is_unreachable() {
     let Some(server) = or_skip(Server::start(&VERSITYGW)) else {
         return;
     };
-    let location = changed(
-        &server.location("r"),
-        "AWS_ENDPOINT_URL",
-        &format!("https://{}", server.address()),
-    );
+    let location = server
+        .location("r")
+        .with("AWS_ENDPOINT_URL", format!("https://{}", server.address()));
     all_fail(
         &opening::cloud(&location, &hasty()),
         StoreFailure::Unreachable,
@@ -203,7 +182,7 @@ fn certificate_of_an_authority_of_ones_own_is_trusted_when_it_is_given() {
     opening::cloud(&location, &trusting)
         .put("config", Bytes::from_static(b"x"))
         .unwrap();
-    let location = changed(&location, "AWS_CA_BUNDLE", file.to_str().unwrap());
+    let location = location.with("AWS_CA_BUNDLE", file.to_str().unwrap());
     assert_eq!(opening::cloud(&location, &hasty()).get("config").unwrap(), "x");
     let none = StoreOptions {
         ca_file: Some(server.folder().join("none.pem")),
@@ -255,11 +234,9 @@ fn a_clock_that_is_wrong_is_told_from_a_wrong_key_by_the_dates() {
         return;
     };
     let proxy = FaultProxy::start(server.address());
-    let location = changed(
-        &server.location_through(proxy.address(), "r"),
-        "AWS_SECRET_ACCESS_KEY",
-        "hunter2",
-    );
+    let location = server
+        .location_through(proxy.address(), "r")
+        .with("AWS_SECRET_ACCESS_KEY", "hunter2");
     proxy.inject(Rule::always(Fault::WrongDate(
         "Thu, 01 Jan 1970 00:00:00 GMT".to_owned(),
     )));
@@ -279,11 +256,8 @@ fn no_credentials_are_looked_for_at_the_metadata_server_and_then_missed() {
     let metadata = FaultProxy::start(server.address());
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for address in [metadata.address(), gone] {
-        let mut location = server.location("r");
-        location.environment.retain(|(name, _)| !name.contains("KEY"));
-        location
-            .environment
-            .push(("AWS_METADATA_ENDPOINT", format!("http://{address}")));
+        let location = server.location("r").without("KEY");
+        let location = location.with("AWS_METADATA_ENDPOINT", format!("http://{address}"));
         all_fail(
             &opening::cloud(&location, &hasty()),
             StoreFailure::Denied,
@@ -306,47 +280,12 @@ fn given_credentials_never_ask_the_metadata_server() {
         return;
     };
     let metadata = FaultProxy::start(server.address());
-    let location = changed(
-        &server.location("r"),
-        "AWS_METADATA_ENDPOINT",
-        &format!("http://{}", metadata.address()),
-    );
+    let location = server
+        .location("r")
+        .with("AWS_METADATA_ENDPOINT", format!("http://{}", metadata.address()));
     let store = opening::cloud(&location, &hasty());
     store.put("config", Bytes::from_static(b"x")).unwrap();
     assert_eq!(metadata.seen().len(), 0);
-}
-
-#[test]
-fn keys_of_a_profile_open_the_store() {
-    let Some(server) = or_skip(Server::start(&VERSITYGW)) else {
-        return;
-    };
-    let home = tempfile::tempdir().unwrap();
-    std::fs::create_dir(home.path().join(".aws")).unwrap();
-    let mut location = server.location("r");
-    let value = |wanted: &str| {
-        location
-            .environment
-            .iter()
-            .find(|(name, _)| *name == wanted)
-            .unwrap()
-            .1
-            .clone()
-    };
-    let text = format!(
-        "[work]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
-        value("AWS_ACCESS_KEY_ID"),
-        value("AWS_SECRET_ACCESS_KEY")
-    );
-    std::fs::write(home.path().join(".aws/credentials"), text).unwrap();
-    location.environment.retain(|(name, _)| !name.contains("KEY"));
-    location
-        .environment
-        .push(("HOME", home.path().to_str().unwrap().to_owned()));
-    location.environment.push(("AWS_PROFILE", "work".to_owned()));
-    let store = opening::cloud(&location, &hasty());
-    store.put("config", Bytes::from_static(b"x")).unwrap();
-    assert_eq!(store.get("config").unwrap(), "x");
 }
 
 #[test]
@@ -364,10 +303,10 @@ fn requests_go_through_the_proxy_that_was_asked_for_or_stands_in_the_environment
     store.list("s/").unwrap();
     assert_eq!(proxy.count("GET"), 1);
     assert!(!format!("{store:?} {asked:?}").contains("hunter2"));
-    let location = changed(&server.location("r"), "HTTP_PROXY", &address);
+    let location = server.location("r").with("HTTP_PROXY", &address);
     opening::cloud(&location, &hasty()).list("s/").unwrap();
     assert_eq!(proxy.count("GET"), 2);
-    opening::cloud(&changed(&location, "NO_PROXY", "127.0.0.1"), &hasty())
+    opening::cloud(&location.with("NO_PROXY", "127.0.0.1"), &hasty())
         .list("s/")
         .unwrap();
     let none = StoreOptions {
