@@ -1,10 +1,17 @@
 //! What can be said on the command line. Doc comments are the help.
 
+pub mod cluster;
+pub mod location;
+pub mod output;
 mod store;
+
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::commands::install::Install;
 use crate::commands::repo::RepoCommand;
+use crate::commands::uninstall::Uninstall;
 
 pub use store::StoreArgs;
 
@@ -35,7 +42,11 @@ pub struct Global {
 /// The families of commands.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Work with a repository: back up, restore, look, care
+    /// Install Ararat in a cluster, or bring an installation up to date
+    Install(Box<Install>),
+    /// Remove Ararat from a cluster; no data is deleted from any location
+    Uninstall(Uninstall),
+    /// Work with a repository, with no cluster: back up, restore, look, care
     Repo(Box<RepoArgs>),
     /// Print a completion script for a shell
     Completion {
@@ -47,6 +58,11 @@ pub enum Command {
         /// The folder
         folder: std::path::PathBuf,
     },
+}
+
+/// A length of time as the kinds write it: 72h, 1h30m, 90s.
+pub fn length_of_time(text: &str) -> Result<Duration, String> {
+    api::duration::parse(text)
 }
 
 /// Which repository, and how it is reached.

@@ -1,6 +1,8 @@
 //! One file a command: its arguments, whose doc comments are the help, then one function.
 
+pub mod install;
 pub mod repo;
+pub mod uninstall;
 
 use anyhow::Result;
 use clap::CommandFactory;
@@ -11,6 +13,8 @@ use crate::session::Session;
 /// Does what was asked for; gives the exit code.
 pub fn run(args: Args) -> Result<u8> {
     match args.command {
+        Command::Install(install) => install.run(&args.global),
+        Command::Uninstall(uninstall) => uninstall.run(&args.global),
         Command::Repo(repo) => repo::run(&Session::new(args.global, repo.repository)?, repo.command),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "ararat", &mut std::io::stdout());

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use engine::words::{Error, StoreFailure};
 
+use crate::cluster::refusal;
 use crate::output::show;
 
 /// The command failed.
@@ -21,11 +22,60 @@ pub const WRONG_KEY: u8 = 12;
 /// Stopped by a person; the next run carries on.
 pub const INTERRUPTED: u8 = 130;
 
+/// A failure that says by itself what to do next.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    message: String,
+    hint: Option<String>,
+    code: u8,
+}
+
+impl Failure {
+    /// What went wrong: the thing and the cause.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: None,
+            code: FAILED,
+        }
+    }
+
+    /// A person has pressed Ctrl-C.
+    pub fn interrupted() -> Self {
+        Self::new("Interrupted").code(INTERRUPTED)
+    }
+
+    /// What to do next.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The exit code, when it is not [`FAILED`].
+    pub fn code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+}
+
+/// Whether a person has interrupted.
+pub fn is_interrupted(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<Failure>()
+        .is_some_and(|failure| failure.code == INTERRUPTED)
+}
+
 /// Prints an error and gives its exit code.
 pub fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     let engine = error.downcast_ref::<Error>();
-    let code = engine.map_or(FAILED, code_of);
-    let hint = engine.and_then(hint_of);
+    let told = error.downcast_ref::<Failure>();
+    let cluster = error.downcast_ref::<kube::Error>().map(refusal::explain);
+    let code = told.map_or_else(|| engine.map_or(FAILED, code_of), |told| told.code);
+    let hint = engine
+        .and_then(hint_of)
+        .or_else(|| told.and_then(|told| told.hint.clone()))
+        .or_else(|| cluster.and_then(|(_, hint)| hint));
     if json {
         let document =
             serde_json::json!({ "error": { "message": message_of(error), "hint": hint, "exit_code": code } });
@@ -46,11 +96,17 @@ pub fn report(error: &anyhow::Error, json: bool) -> ExitCode {
 /// The error and its causes, each once: many name their cause themselves.
 fn message_of(error: &anyhow::Error) -> String {
     let mut message = String::new();
-    for part in error.chain().map(ToString::to_string) {
+    for cause in error.chain() {
+        let refusal = cause.downcast_ref::<kube::Error>().map(refusal::explain);
+        // What a cluster says is told in full by its explanation; the client's own words come after it.
+        let (part, is_all) = refusal.map_or_else(|| (cause.to_string(), false), |(part, _)| (part, true));
         if message.is_empty() {
             message = part;
         } else if !message.ends_with(&part) {
             message = format!("{message}: {part}");
+        }
+        if is_all {
+            break;
         }
     }
     message

@@ -1,13 +1,17 @@
 //! Ararat's command line.
 //!
 //! In reading order: [`args`] (what can be said), [`commands`] (what is done, one file a command), [`session`] (which repository, which secret, which
-//! machine), [`output`] (progress, tables, JSON), [`failure`] (errors for people, and exit codes).
+//! machine), [`cluster`] (what a cluster is asked and how it answers), [`installation`] (what an installation consists of), [`new_key`] and [`new_location`]
+//! (keys that must not be lost), [`output`] (progress, tables, JSON), [`failure`] (errors for people, and exit codes).
 
 mod allocator;
 mod args;
+mod cluster;
 mod commands;
 mod failure;
+mod installation;
 mod new_key;
+mod new_location;
 mod output;
 mod session;
 mod volume_key;

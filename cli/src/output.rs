@@ -1,5 +1,7 @@
 //! What people and programs see.
 
 pub mod log;
+pub mod objects;
 pub mod progress;
+pub mod question;
 pub mod show;

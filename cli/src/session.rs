@@ -29,6 +29,18 @@ pub struct Session {
     pub runtime: Runtime,
 }
 
+/// The threads that wait for the network; Ctrl-C says `advice`, unless it is empty, and is heard of where work can stop.
+pub fn runtime(advice: &'static str) -> Result<Runtime> {
+    // Whoever links two TLS providers must choose; object_store, kube and we agree on this one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    progress::catch_interrupts(&runtime, advice);
+    Ok(runtime)
+}
+
 /// The present.
 pub fn now() -> Timestamp {
     let elapsed = std::time::SystemTime::now()
@@ -91,17 +103,10 @@ pub fn default_places() -> Result<DefaultPlaces> {
 
 impl Session {
     pub fn new(global: Global, repository: RepositoryArgs) -> Result<Self> {
-        // Whoever links two TLS providers must choose; object_store and we agree on this one.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
-        progress::catch_interrupts(&runtime);
         Ok(Self {
             global,
             repository,
-            runtime,
+            runtime: runtime("Stopping where it is safe; once more to stop at once")?,
         })
     }
 

@@ -134,9 +134,16 @@ impl Progress for Shown {
     }
 }
 
-/// From now on Ctrl-C (and a polite SIGTERM) asks verbs to stop where it is safe; a second one stops at once.
-pub fn catch_interrupts(runtime: &tokio::runtime::Runtime) {
-    runtime.spawn(async {
+/// Comes back when a person has pressed Ctrl-C.
+pub async fn interruption() {
+    while !INTERRUPTED.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// From now on Ctrl-C (and a polite SIGTERM) asks verbs to stop where it is safe, and says `advice` unless it is empty; a second one stops at once.
+pub fn catch_interrupts(runtime: &tokio::runtime::Runtime, advice: &'static str) {
+    runtime.spawn(async move {
         let Ok(mut terminated) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
             return;
         };
@@ -148,7 +155,9 @@ pub fn catch_interrupts(runtime: &tokio::runtime::Runtime) {
             if INTERRUPTED.swap(true, Ordering::Relaxed) {
                 std::process::exit(i32::from(crate::failure::INTERRUPTED));
             }
-            anstream::eprintln!("Stopping where it is safe; once more to stop at once");
+            if !advice.is_empty() {
+                anstream::eprintln!("{advice}");
+            }
         }
     });
 }
