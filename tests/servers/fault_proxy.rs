@@ -216,7 +216,7 @@ pub struct FaultProxy {
 impl FaultProxy {
     /// Starts before a server, on a thread of its own, so that tests may be sync or async.
     pub fn start(upstream: SocketAddr) -> FaultProxy {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = std::net::TcpListener::bind((super::process::host(), 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State::default()));

@@ -13,7 +13,7 @@
 //! - A server counts as started when *its own process* listens on the port, never when somebody does.
 //! - A server that is not installed is skipped aloud. `ARARAT_REQUIRE_SERVERS` (a comma list, or `1` for all) makes it
 //!   an error; `tests/run` sets it to what it has installed.
-//! - Clients talk to loopback alone: every location brings credentials, so that no client asks a metadata address.
+//! - Clients talk to loopback alone, or to the private network of a test cluster: every location brings credentials, so that no client asks a metadata address.
 //!
 //! Network faults below HTTP: [`toxiproxy`]. Faults of HTTP, and counting requests: [`fault_proxy`].
 #![allow(

@@ -1,6 +1,6 @@
 //! Starting and stopping a server's process, and the folder it works in.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
@@ -37,6 +37,12 @@ pub fn cache() -> PathBuf {
         let base = from("XDG_CACHE_HOME").or_else(|| from("HOME").map(|home| home.join(".cache")));
         base.unwrap_or_else(std::env::temp_dir).join("ararat-tests")
     })
+}
+
+/// The address that servers listen on: loopback, unless they are for pods of a cluster, whose network is a private one.
+pub fn host() -> IpAddr {
+    let named = std::env::var("ARARAT_SERVERS_HOST").ok();
+    named.map_or(Ipv4Addr::LOCALHOST.into(), |host| host.parse().unwrap())
 }
 
 /// A folder of its own, removed when dropped. Its name bears the owner's pid, so that a later run can sweep it.
@@ -98,7 +104,7 @@ impl Process {
     pub fn listening(name: &str, folder: &Path, launch: impl Fn(SocketAddr) -> Command) -> (Process, SocketAddr) {
         let mut last = String::new();
         for _ in 0..TRIES_MAX {
-            let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let address = TcpListener::bind((host(), 0)).unwrap().local_addr().unwrap();
             match Process::try_at(folder, launch(address), address) {
                 Ok(process) => return (process, address),
                 Err(why) => last = why,

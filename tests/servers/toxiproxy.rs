@@ -43,7 +43,8 @@ impl Toxiproxy {
 
     /// Opens a proxy before a server and gives the address clients shall use.
     pub fn open(&self, name: &str, upstream: SocketAddr) -> SocketAddr {
-        let body = format!(r#"{{"name":"{name}","listen":"127.0.0.1:0","upstream":"{upstream}","enabled":true}}"#);
+        let host = process::host();
+        let body = format!(r#"{{"name":"{name}","listen":"{host}:0","upstream":"{upstream}","enabled":true}}"#);
         let answer = self.post("/proxies", &body);
         let listen = answer
             .split(r#""listen":""#)

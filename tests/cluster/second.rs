@@ -1,0 +1,200 @@
+//! Another cluster: empty, with other storage classes, and nothing in common with the first but the store.
+
+use std::time::Duration;
+
+use crate::bench::{self, Bench, credentials, options, ready, spotless, uninstall};
+use crate::content;
+use crate::kubernetes::{Kubernetes, text, wait};
+use crate::servers::{AZURITE, Location, Server, or_skip};
+use crate::space::Space;
+use crate::workload;
+
+/// Installs in the second cluster with a key of the first, as its recovery sheet or Secret gives it.
+pub fn install(second: &Kubernetes, place: &Location, key: &str, more: &str) {
+    uninstall(second);
+    let credentials = credentials(second, "main", place);
+    let file = second.home.join("owner.key");
+    std::fs::write(&file, key).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let line = format!(
+        "install --image localhost/ararat --image-pull-policy Never --location {} {} --credentials-file {credentials} --key-file {} --wait-timeout 180s {more}",
+        place.url,
+        options(place, "--location-option"),
+        file.display(),
+    );
+    second.ararat(&line).ok();
+    ready(second);
+}
+
+/// The key of a location's repository, from the Secret that the location names.
+pub fn key(cluster: &Kubernetes, location: &str) -> String {
+    let secret = text(
+        &cluster.object("backupstoragelocation", location),
+        "/spec/repositoryKey/name",
+    );
+    let line =
+        format!("get secret -n ararat {secret} -o 'go-template={{{{index .data \"owner.key\" | base64decode}}}}'");
+    cluster.kubectl(&line).ok().out
+}
+
+/// Backs up in the first cluster, restores in the second under another name and class, and compares.
+fn carried_over(bench: &Bench, second: &Kubernetes, place: &Location, location: &str, name: &str) {
+    let first = &bench.cluster;
+    let space = Space::new(first, name);
+    first.apply(
+        name,
+        &(workload::claim("data", first.class, "Filesystem") + &workload::deployment("app", "data")),
+    );
+    first
+        .kubectl(&format!("create configmap -n {name} words --from-literal=a=b"))
+        .ok();
+    first.rolled_out(name, "deploy/app");
+    content::fill(first, name, "deploy/app", "/data");
+    let before = content::listing(first, name, "deploy/app", "/data");
+    first
+        .ararat(&format!(
+            "backup create {name} --include-namespaces {name} --storage-location {location} --wait"
+        ))
+        .ok();
+    spotless(&first.object("backup", name));
+    drop(space);
+
+    install(second, place, &key(first, location), "--restore-only");
+    wait("the Backup to be found in the store", Duration::from_secs(90), || {
+        (second.phase("backup", name) == "Completed").then_some(())
+    });
+    let there = Space::awaited(second, &format!("{name}-there"));
+    let line = format!(
+        "restore create {name} --from-backup {name} --namespace-mappings {name}:{} --storage-class-mappings {}:{} --wait",
+        there.name,
+        first.class,
+        second.late()
+    );
+    second.ararat(&line).ok();
+    spotless(&second.object("restore", name));
+    second.rolled_out(&there.name, "deploy/app");
+    content::assert_same(&before, &content::listing(second, &there.name, "deploy/app", "/data"));
+    assert_eq!(
+        text(&second.get(&format!("configmap -n {} words", there.name)), "/data/a"),
+        "b"
+    );
+    let claim = second.get(&format!("pvc -n {} data", there.name));
+    assert_eq!(text(&claim, "/spec/storageClassName"), second.late());
+
+    // Whoever only looks on changes nothing: no backup, no deletion.
+    second
+        .ararat(&format!("backup create {name}-no --include-namespaces {}", there.name))
+        .fails()
+        .says(&["ReadOnly"]);
+    second
+        .ararat(&format!("backup delete {name} --confirm"))
+        .fails()
+        .says(&["ReadOnly"]);
+    assert_eq!(first.phase("backup", name), "Completed");
+}
+
+#[test]
+fn a_second_cluster_restores_what_the_first_has_saved_in_s3() {
+    let Some(story) = bench::alone() else { return };
+    let Some(second) = story.second() else { return };
+    let name = story.name("carried");
+    carried_over(&story, &second, &story.place(), "default", &name);
+
+    // The objects of what is gone from the store go as well.
+    story.cluster.ararat(&format!("backup delete {name} --confirm")).ok();
+    second
+        .kubectl("patch backupstoragelocation -n ararat default --type=merge -p '{\"spec\":{\"syncPeriod\":\"2s\"}}'")
+        .ok();
+    wait("the Backup to go", Duration::from_secs(90), || {
+        second.find(&format!("backup -n ararat {name}")).is_none().then_some(())
+    });
+
+    // The first cluster owns the location; the second may take it over, and then writes there.
+    let owner = text(&second.object("backupstoragelocation", "default"), "/status/owner");
+    assert_eq!(
+        owner,
+        text(&story.cluster.get("namespace kube-system"), "/metadata/uid")
+    );
+    second
+        .ararat("backup-location set default --access-mode ReadWrite")
+        .ok();
+    second
+        .ararat(&format!("backup create {name}-mine --include-namespaces kube-public"))
+        .fails()
+        .says(&["own", "take"]);
+    second.ararat("backup-location set default --take-over").ok();
+    wait("the location to be taken over", Duration::from_secs(60), || {
+        let location = second.object("backupstoragelocation", "default");
+        (text(&location, "/status/owner") == text(&second.get("namespace kube-system"), "/metadata/uid")).then_some(())
+    });
+    second
+        .ararat(&format!(
+            "backup create {name}-mine --include-namespaces kube-public --wait"
+        ))
+        .ok();
+    story.cluster.ararat("backup-location set default --take-over").ok();
+    uninstall(&second);
+}
+
+#[test]
+fn a_second_cluster_restores_what_the_first_has_saved_in_azure() {
+    let Some(story) = bench::alone() else { return };
+    let Some(second) = story.second() else { return };
+    let Some(server) = or_skip(Server::start(&AZURITE)) else {
+        return;
+    };
+    let name = story.name("azure");
+    let place = server.location(&name);
+    story.location("azure", &place, "");
+    carried_over(&story, &second, &place, "azure", &name);
+    story.cluster.ararat("backup-location delete azure --confirm").ok();
+    uninstall(&second);
+}
+
+#[test]
+fn everything_can_be_read_from_the_bucket_with_no_cluster() {
+    let Some(story) = bench::calm() else { return };
+    let cluster = &story.cluster;
+    let space = Space::new(cluster, &story.name("bucket"));
+    let name = space.name.clone();
+    cluster
+        .kubectl(&format!("create configmap -n {name} words --from-literal=a=b"))
+        .ok();
+    cluster
+        .ararat(&format!("backup create {name} --include-namespaces {name} --wait"))
+        .ok();
+    let file = cluster.home.join("bucket.key");
+    std::fs::write(&file, key(cluster, "default")).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let place = story.place();
+    let laptop = Kubernetes {
+        folder: "/nowhere".into(),
+        ..cluster.clone()
+    };
+    let read = |line: &str| {
+        let variables: String = place
+            .environment
+            .iter()
+            .map(|(name, value)| format!("{name}={value} "))
+            .collect();
+        let ararat = env!("CARGO_BIN_EXE_ararat");
+        let words = format!(
+            "env {variables} {ararat} {line} --from-location {} --key-file {}",
+            place.url,
+            file.display()
+        );
+        laptop.program(&words)
+    };
+    read("backup get").ok().says(&[&name, "Completed"]);
+    read(&format!("backup describe {name}"))
+        .ok()
+        .says(&[&name, "Completed"]);
+    read(&format!("backup logs {name}")).ok().says(&[&name]);
+    let archive = cluster.home.join("bucket.tar");
+    read(&format!("backup download {name} -o {}", archive.display())).ok();
+    let listed = laptop.program(&format!("tar -tf {}", archive.display())).ok().out;
+    assert!(
+        listed.contains(&format!("objects/configmaps/namespaces/{name}/words")),
+        "{listed}"
+    );
+}
