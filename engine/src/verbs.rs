@@ -6,5 +6,6 @@ pub mod dump;
 pub mod forget;
 mod moved;
 pub mod prune;
+pub mod read;
 pub mod restore;
 pub mod stats;

@@ -122,6 +122,7 @@ impl Bench {
                 here: self.folder.path().to_owned(),
                 ..SourceOptions::default()
             },
+            source_name: None,
             names: OwnerNames {
                 user: |_| None,
                 group: |_| None,

@@ -40,6 +40,8 @@ mod slots;
 mod refused;
 /// Files that are not what they were when their folder was listed.
 mod changing;
+/// Documents in memory.
+mod documents;
 /// What a backup takes from earlier ones.
 mod parents;
 /// Streams, sparse images, and the repository itself among what is backed up.

@@ -164,6 +164,7 @@ impl Maker {
                 here: source.folder.path().to_owned(),
                 ..SourceOptions::default()
             },
+            source_name: None,
             names: OwnerNames {
                 user: |number| (number == 1234).then(|| b"somebody".to_vec()),
                 group: |number| (number == 5678).then(|| b"some-group".to_vec()),

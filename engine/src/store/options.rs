@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::words::{Error, Result};
+
 /// How a store is to be used.
 #[derive(Clone)]
 pub struct StoreOptions {
@@ -66,6 +68,40 @@ impl StoreOptions {
             .get(name)
             .map(String::as_str)
             .filter(|value| !value.is_empty())
+    }
+
+    /// Sets an option by its word, as an operator writes it: `endpoint` (a URL), `region`, `pathStyle` (true or false), `proxy` (a URL; empty for none).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for another word, and for a value that makes no sense.
+    pub fn set(&mut self, word: &str, value: &str) -> Result<()> {
+        let text = || Some(value.to_owned()).filter(|value| !value.is_empty());
+        match word {
+            "endpoint" if value.starts_with("http://") || value.starts_with("https://") || value.is_empty() => {
+                self.endpoint = text();
+            }
+            "region" => self.region = text(),
+            "proxy" => self.proxy = Some(value.to_owned()),
+            "pathStyle" => {
+                self.path_style = Some(
+                    value
+                        .parse()
+                        .map_err(|_| Error::Invalid("The option pathStyle is neither true nor false".to_owned()))?,
+                );
+            }
+            "endpoint" => {
+                return Err(Error::Invalid(
+                    "The option endpoint is no URL; write https://HOST or http://HOST, with :PORT if need be"
+                        .to_owned(),
+                ));
+            }
+            _ => {
+                return Err(Error::Invalid(format!(
+                    "There is no option `{word}`; there is endpoint, region, pathStyle and proxy"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The first of these variables that is there.

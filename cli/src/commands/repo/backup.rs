@@ -272,6 +272,7 @@ impl Backup {
                 here,
                 ..SourceOptions::default()
             },
+            source_name: None,
             names: OwnerNames {
                 user: crate::session::user_name,
                 group: crate::session::group_name,
@@ -294,7 +295,7 @@ fn source_of(options: &BackupOptions, input: &Input) -> Vec<u8> {
             }
             paths.iter().for_each(|path| add(path.as_os_str().as_bytes()));
         }
-        Input::Stream { name, .. } => add(name),
+        Input::Stream { name, .. } | Input::Files { name, .. } => add(name),
     }
     source
 }

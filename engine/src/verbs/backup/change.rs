@@ -174,6 +174,25 @@ impl<'r> Parent<'r> {
         (origin, failed)
     }
 
+    /// A small file's content in the parent, for one that is known by its content alone.
+    pub(super) fn known(&mut self, path: &[u8]) -> (Option<Known>, Option<Error>) {
+        let (before, failed) = self.find(path);
+        let known = before.and_then(|(entry, _)| match entry.kind {
+            EntryKind::File {
+                size,
+                content: Content::Slab { blob, offset, check },
+                ..
+            } => Some(Known {
+                size,
+                blob,
+                offset,
+                check,
+            }),
+            _ => None,
+        });
+        (known, failed)
+    }
+
     /// By what a stat tells.
     fn looks_the_same(&self, before: &Entry, found: &Found) -> bool {
         let (then, now) = (&before.metadata, &found.metadata);

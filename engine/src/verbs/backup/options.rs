@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use super::memory::MemoryFile;
 use crate::crypto::Secret;
 use crate::format::snapshot::Counts;
 use crate::repository::writer::{Machine, Written};
 use crate::source::{SourceOptions, StreamSource};
-use crate::words::{BlobId, SessionId, Timestamp};
+use crate::words::{BlobId, Result, SessionId, Timestamp};
 
 /// What is backed up.
 pub enum Input {
@@ -18,6 +19,14 @@ pub enum Input {
         name: Vec<u8>,
         /// The bytes, and who says whether they were all.
         source: StreamSource,
+    },
+    /// Documents in memory, in path order (names compared as bytes, one after the other); an error ends the backup. A backup that maintenance has ended
+    /// is not begun again by itself, since they cannot be asked for a second time.
+    Files {
+        /// What the source is called in the snapshot's record.
+        name: Vec<u8>,
+        /// The documents.
+        files: Box<dyn Iterator<Item = Result<MemoryFile>>>,
     },
 }
 
@@ -82,6 +91,9 @@ pub struct BackupOptions {
     pub volume_key: Option<Secret>,
     /// What is left out.
     pub source: SourceOptions,
+    /// What the source is called in the snapshot's record, and so what it is compared with the next time, when that is not where it lies: a volume is
+    /// the same wherever it is mounted. For paths.
+    pub source_name: Option<Vec<u8>>,
     /// Names of owners.
     pub names: OwnerNames,
 }

@@ -103,11 +103,12 @@ impl<'r, 'o> Run<'r, 'o> {
         progress: &'o dyn Progress,
     ) -> Result<Self> {
         let paths = match input {
+            Input::Paths(_) if options.source_name.is_some() => options.source_name.iter().cloned().collect(),
             Input::Paths(paths) => paths
                 .iter()
                 .map(|path| source_path(path, &options.source.here))
                 .collect(),
-            Input::Stream { name, .. } => vec![name.clone()],
+            Input::Stream { name, .. } | Input::Files { name, .. } => vec![name.clone()],
         };
         let source = source_of(repository, &options.host, &paths)?;
         let started = (options.clock)();
@@ -277,6 +278,7 @@ impl<'r, 'o> Run<'r, 'o> {
         match input {
             Input::Paths(_) => self.progress.stage("Reading", "files"),
             Input::Stream { .. } => self.progress.stage("Reading the stream", ""),
+            Input::Files { .. } => self.progress.stage("Storing", "documents"),
         }
         if let Some(parent) = &parent {
             self.progress.expect(parent.counts.files, parent.counts.bytes);
@@ -285,7 +287,7 @@ impl<'r, 'o> Run<'r, 'o> {
             Input::Paths(paths) if self.options.estimate && parent.is_none() => {
                 Some((paths.clone(), self.source_options()))
             }
-            Input::Paths(_) | Input::Stream { .. } => None,
+            Input::Paths(_) | Input::Stream { .. } | Input::Files { .. } => None,
         };
         let (progress, ended) = (self.progress, AtomicBool::new(false));
         let (short, long) = (bounded(count * 2), bounded(LARGE_AT_ONCE * 2));
@@ -311,6 +313,7 @@ impl<'r, 'o> Run<'r, 'o> {
             let fed = match input {
                 Input::Paths(paths) => feed.walk(paths),
                 Input::Stream { name, source } => feed.stream(&workers, name, source.reader.as_mut()),
+                Input::Files { files, .. } => feed.files(&workers, files.as_mut()),
             };
             let root = fed.and_then(|()| feed.finish());
             ended.store(true, Ordering::Relaxed);

@@ -7,6 +7,7 @@ use crossbeam_channel::Sender;
 use super::super::change::{Parent, Verdict};
 use super::super::jobs::{FileJob, Job, MEDIUM_BYTES, SMALL_BYTES, SlabJob, SlabPlan, Small, UNKNOWN_CHANGE, Workers};
 use super::super::large::Sink;
+use super::super::memory::{self, Lot, MemoryFile};
 use super::super::queue::{Item, Made, Next, Origin, Outcome, Promise, Queue};
 use super::super::streams;
 use super::{Run, count};
@@ -114,6 +115,56 @@ impl<'f, 'w, 'r, 'o, 'p> Feed<'f, 'w, 'r, 'o, 'p> {
         }
         self.run.report.counts.files_new += 1;
         self.write(entry)
+    }
+
+    pub(super) fn files(
+        &mut self,
+        workers: &Workers<'_, '_>,
+        files: &mut dyn Iterator<Item = Result<MemoryFile>>,
+    ) -> Result<()> {
+        let (mut lot, mut above) = (Lot::default(), Vec::new());
+        for file in files {
+            let file = file?;
+            if path::check(&file.path, 0).is_err() || file.path.is_empty() {
+                let shown = String::from_utf8_lossy(&file.path);
+                return Err(Error::Invalid(format!("A document cannot be stored as `{shown}`")));
+            }
+            let known = match &mut self.parent {
+                Some(parent) => {
+                    let (known, lost) = parent.known(&file.path);
+                    self.note_lost_parent(lost);
+                    known
+                }
+                None => None,
+            };
+            if self.run.progress.interrupted() {
+                return Err(Error::Interrupted);
+            }
+            if lot.add(file, known) {
+                self.write_lot(&mut lot, workers, &mut above)?;
+            }
+        }
+        self.write_lot(&mut lot, workers, &mut above)
+    }
+
+    /// Stores a lot, and writes its entries with the folders above them.
+    fn write_lot(&mut self, lot: &mut Lot, workers: &Workers<'_, '_>, above: &mut Vec<u8>) -> Result<()> {
+        for entry in lot.store(workers, &mut self.scratch)? {
+            let places = entry.path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+            for (place, _) in places {
+                let folder = &entry.path[..place];
+                let known = above.starts_with(folder) && above.get(place).is_none_or(|next| *next == b'/');
+                if !known {
+                    self.write(memory::folder(folder))?;
+                    above.clear();
+                    above.extend_from_slice(folder);
+                }
+            }
+            self.count_file(Origin::New);
+            self.run.progress.done(1, 0);
+            self.write(entry)?;
+        }
+        Ok(())
     }
 
     fn found(&mut self, mut found: Found) -> Result<()> {

@@ -1,0 +1,53 @@
+//! Backups: what a Backup asks for becomes one commit in its repository.
+//!
+//! In reading order: [`work`] (the steps of one Backup), [`survey`] (what there is, and what saved objects need), [`groups`] (which volumes are read together, with
+//! which hooks around them), [`volumes`] (hooks run and agents read), [`collect`] (objects, kind by kind), [`commit`] (all of it, written once), [`plan`] (what a dry
+//! run says).
+
+mod collect;
+mod commit;
+mod groups;
+mod plan;
+mod survey;
+mod volumes;
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::BackupPhase;
+use kube::ResourceExt;
+
+use crate::context::Context;
+use crate::tasks::Tasks;
+use crate::watched::change;
+
+pub use plan::plan_lines;
+
+/// Annotation on Backups that were found in a location: their status comes from there, and nothing is done for them.
+pub const SYNCED: &str = "ararat.dev/synced";
+
+/// Makes every Backup that is not done, until the process ends.
+pub async fn run(context: Arc<Context>) {
+    let tasks = Tasks::new(context.args.backups);
+    let mut changes = context.watches.backups.changes();
+    loop {
+        changes.mark_unchanged();
+        let backups = context.watches.backups.all();
+        for backup in &backups {
+            let phase = backup.status.as_ref().map_or(BackupPhase::New, |status| status.phase);
+            if phase.is_final() || backup.annotations().contains_key(SYNCED) {
+                continue;
+            }
+            let uid = backup.uid().unwrap_or_default();
+            tasks.start(&uid, work::work(Arc::clone(&context), Arc::clone(backup)));
+        }
+        // Whoever deletes the object of a running backup wants it no more.
+        for uid in tasks.uids() {
+            if !backups.iter().any(|backup| backup.uid().as_deref() == Some(&uid)) {
+                tasks.abort(&uid);
+            }
+        }
+        change(&mut changes, Duration::from_secs(30)).await;
+    }
+}

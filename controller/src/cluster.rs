@@ -1,0 +1,5 @@
+//! Foreign objects: which kinds there are, how they are listed, and how commands run in pods.
+
+pub mod exec;
+pub mod kinds;
+pub mod list;

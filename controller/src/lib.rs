@@ -1,1 +1,0 @@
-//! Turns the words of `api` into work. Empty until the Kubernetes system is built.
