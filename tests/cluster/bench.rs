@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::kubernetes::{Kubernetes, number, text, wait};
 use crate::report;
-use crate::servers::{self, Location, Server, VERSITYGW};
+use crate::servers::{Location, Server, VERSITYGW};
 use crate::skipped::skipped;
 
 /// Where `tests/run` says which cluster there is, and the second one.
@@ -187,7 +187,7 @@ pub fn ready(cluster: &Kubernetes) {
 /// Removes what an earlier run has left in a cluster that stayed.
 pub fn uninstall(cluster: &Kubernetes) {
     if cluster.find("namespace ararat").is_some() {
-        cluster.ararat("uninstall --force --delete-key --crds").ok();
+        cluster.ararat("uninstall --confirm --delete-key --crds").ok();
         wait("the namespace to go", READY_MAX, || {
             cluster.find("namespace ararat").is_none().then_some(())
         });

@@ -59,16 +59,6 @@ impl Kubernetes {
         run(self.command(program, rest), "", COMMAND_MAX)
     }
 
-    /// `ararat LINE`, started and left to itself.
-    pub fn ararat_begun(&self, line: &str) -> std::process::Child {
-        let mut command = self.command(env!("CARGO_BIN_EXE_ararat"), line);
-        command
-            .stdin(std::process::Stdio::null())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null());
-        command.spawn().unwrap()
-    }
-
     /// `kubectl apply -f -` of these documents in a namespace; they must be taken.
     #[track_caller]
     pub fn apply(&self, namespace: &str, documents: &str) {
