@@ -1,0 +1,1 @@
+"""The bench on the test cluster: the cluster, what is measured, and the scenes."""

@@ -1,0 +1,167 @@
+"""The scenes: what is made, what is saved and what comes back, one phase after the other."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from .cluster import Cluster
+from .meter import Meter
+
+VOLUME_FILES, VOLUME_BYTES = 48_012, 2_040_301_974
+
+POD = """
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {{name: {name}}}
+spec: {{storageClassName: folder, accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 50Gi}}}}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec:
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - {{name: a, image: localhost/busybox, imagePullPolicy: Never, command: [sleep, '999999'], volumeMounts: [{{name: d, mountPath: /data}}]}}
+      volumes: [{{name: d, persistentVolumeClaim: {{claimName: {name}}}}}]
+"""
+
+
+def saved(cluster: Cluster, meter: Meter, name: str, namespace: str) -> dict:
+    return meter.phase(lambda: cluster.ararat(f"backup create {name} --include-namespaces {namespace} --wait"))
+
+
+def restored(cluster: Cluster, meter: Meter, name: str, namespace: str) -> dict:
+    line = f"restore create {name}-r --from-backup {name} --namespace-mappings {namespace}:{namespace}-r --wait"
+    sample = meter.phase(lambda: cluster.ararat(line))
+    return sample
+
+
+def forgotten(cluster: Cluster, namespace: str, *backups: str) -> None:
+    for backup in backups:
+        cluster.ararat(f"backup delete {backup} --confirm")
+    cluster.kubectl(f"delete namespace {namespace}-r --ignore-not-found --timeout=900s")
+    prune(cluster, backups[0])
+
+
+def prune(cluster: Cluster, stamp: str) -> None:
+    """Empties the store, so that the next backup is a first one again."""
+    cluster.kubectl(f'patch backuprepository -n ararat default --type=merge -p {{"spec":{{"pruneNow":"{stamp}"}}}}')
+    for _ in range(600):
+        repository = json.loads(cluster.kubectl("get backuprepository -n ararat default -o json"))
+        if repository.get("status", {}).get("pruneNow") == stamp:
+            return
+        time.sleep(1)
+    raise SystemExit(f"the prune is not done: {repository}")
+
+
+def secrets(cluster: Cluster, meter: Meter, asked) -> Iterator[tuple[str, dict]]:
+    """Many Secrets of 1 KiB in one namespace."""
+    cluster.kubectl("create namespace many")
+    maker = Path(__file__).with_name("secrets.py")
+    cluster.run(sys.executable, str(maker), "many", str(asked.secrets), "1024")
+    for round in range(asked.rounds):
+        first, again = f"secrets-{round}", f"secrets-{round}-again"
+        yield f"{asked.secrets:,} Secrets: first backup", saved(cluster, meter, first, "many")
+        yield f"{asked.secrets:,} Secrets: unchanged backup", saved(cluster, meter, again, "many")
+        yield f"{asked.secrets:,} Secrets: restore", restored(cluster, meter, again, "many")
+        count = len(cluster.kubectl("get secrets -n many-r -o name").splitlines())
+        if count < asked.secrets:
+            raise SystemExit(f"only {count} Secrets came back")
+        forgotten(cluster, "many", again, first)
+    cluster.kubectl("delete namespace many --timeout=600s")
+
+
+def corpus(folder: Path) -> None:
+    """Files of the Go toolchain and its module cache, in the order of their names, up to the count and bytes that the field was measured with."""
+    where = [subprocess.run(["go", "env", name], capture_output=True, text=True, check=True).stdout.strip() for name in ("GOROOT", "GOMODCACHE")]
+    files = total = 0
+    for root in where:
+        for at, folders, names in os.walk(root):
+            folders.sort()
+            for name in sorted(names):
+                file = Path(at, name)
+                size = file.lstat().st_size
+                if not file.is_file() or file.is_symlink() or files >= VOLUME_FILES or total + size > VOLUME_BYTES:
+                    continue
+                target = folder / file.relative_to("/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(file.read_bytes())
+                files, total = files + 1, total + size
+    print(f"  corpus: {files:,} files, {total:,} bytes", file=sys.stderr)
+
+
+def volume_folder(cluster: Cluster, namespace: str, claim: str) -> Path:
+    """Where the CSI driver has a claim's volume, seen from outside."""
+    volume = cluster.kubectl(f"get pvc -n {namespace} {claim} -o jsonpath={{.spec.volumeName}}")
+    return cluster.folder / "run/csi/volumes" / f"vol-{volume}"
+
+
+def volume(cluster: Cluster, meter: Meter, asked) -> Iterator[tuple[str, dict]]:
+    """One claim with many files."""
+    cluster.kubectl("create namespace files")
+    cluster.kubectl("apply -n files -f -", text=POD.format(name="data"))
+    cluster.kubectl("rollout status -n files deploy/data --timeout=120s")
+    corpus(volume_folder(cluster, "files", "data"))
+    sums = "cd /data && find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum"
+    before = cluster.shell("files", "deploy/data", sums)
+    for round in range(asked.rounds):
+        first, again = f"volume-{round}", f"volume-{round}-again"
+        yield "volume: first backup", saved(cluster, meter, first, "files")
+        yield "volume: unchanged backup", saved(cluster, meter, again, "files")
+        yield "volume: restore", restored(cluster, meter, again, "files")
+        cluster.kubectl("rollout status -n files-r deploy/data --timeout=120s")
+        if cluster.shell("files-r", "deploy/data", sums) != before:
+            raise SystemExit("what came back differs")
+        forgotten(cluster, "files", again, first)
+    cluster.kubectl("delete namespace files --timeout=600s")
+
+
+def four(cluster: Cluster, meter: Meter, asked) -> Iterator[tuple[str, dict]]:
+    """Four volumes at once: a million small files, one sparse file of 20 GiB, and twice the corpus."""
+    cluster.kubectl("create namespace four")
+    for name in ("small", "sparse", "one", "two"):
+        cluster.kubectl("apply -n four -f -", text=POD.format(name=name))
+        cluster.kubectl(f"rollout status -n four deploy/{name} --timeout=120s")
+    small = volume_folder(cluster, "four", "small")
+    for folder in range(1000):
+        (small / str(folder)).mkdir()
+        for file in range(1000):
+            (small / str(folder) / str(file)).write_bytes(b"%d of %d\n" % (file, folder) * 12)
+    with open(volume_folder(cluster, "four", "sparse") / "disk", "wb") as disk:
+        disk.truncate(20 << 30)
+        for place in range(0, 20 << 30, 1 << 30):
+            disk.seek(place)
+            disk.write(os.urandom(1 << 20))
+    for name in ("one", "two"):
+        corpus(volume_folder(cluster, "four", name))
+    for round in range(asked.rounds):
+        first, again = f"four-{round}", f"four-{round}-again"
+        yield "four volumes: first backup", saved(cluster, meter, first, "four")
+        yield "four volumes: unchanged backup", saved(cluster, meter, again, "four")
+        yield "four volumes: restore", restored(cluster, meter, again, "four")
+        forgotten(cluster, "four", again, first)
+    cluster.kubectl("delete namespace four --timeout=900s")
+
+
+def objects(cluster: Cluster, meter: Meter, asked) -> Iterator[tuple[str, dict]]:
+    """A hundred thousand mixed objects: Secrets, ConfigMaps and ServiceAccounts in ten namespaces."""
+    maker = Path(__file__).with_name("secrets.py")
+    for number in range(10):
+        cluster.kubectl(f"create namespace mixed-{number}")
+        cluster.run(sys.executable, str(maker), f"mixed-{number}", "10000", "400", "secrets,configmaps,serviceaccounts")
+    for round in range(asked.rounds):
+        first, again = f"mixed-{round}", f"mixed-{round}-again"
+        yield "100,000 objects: first backup", saved(cluster, meter, first, "mixed-*")
+        yield "100,000 objects: unchanged backup", saved(cluster, meter, again, "mixed-*")
+        forgotten(cluster, "mixed", again, first)
+
+
+SCENES = {"secrets": secrets, "volume": volume, "four": four, "objects": objects}
