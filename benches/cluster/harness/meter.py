@@ -17,16 +17,23 @@ def columns() -> list[str]:
             "controller cgroup MiB", "agent cgroup MiB", "API requests", "store requests", "store + MiB", "load"]
 
 
+def matching(pattern: str) -> list[int]:
+    found = subprocess.run(["pgrep", "--full", pattern], capture_output=True, text=True).stdout
+    return [int(line) for line in found.split()]
+
+
 class Meter:
     def __init__(self, cluster: Cluster):
         self.cluster = cluster
+        sum = subprocess.run(["cksum"], input=str(cluster.folder), capture_output=True, text=True, check=True).stdout
+        self.group = f"cluster-{sum.split()[0]}"
 
     def processes(self, pattern: str) -> list[int]:
-        found = subprocess.run(["pgrep", "--full", f"^{pattern}"], capture_output=True, text=True).stdout
-        return [int(line) for line in found.split()]
+        """Those in pods of this cluster: others may run on this machine."""
+        return [process for process in matching(f"^{pattern}") if self.group in Path(f"/proc/{process}/cgroup").read_text()]
 
     def part(self, name: str) -> list[int]:
-        return self.processes(f"{self.cluster.environment['CLUSTER_BIN']}/{name} ")
+        return matching(f"^{self.cluster.environment['CLUSTER_BIN']}/{name} .*{self.cluster.folder}/")
 
     def cpu(self, processes: list[int]) -> float:
         def of(process: int) -> float:
