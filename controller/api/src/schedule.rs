@@ -36,8 +36,8 @@ use crate::condition::Condition;
 )]
 pub struct ScheduleSpec {
     /// When: five fields of cron (minute, hour, day, month, weekday), @hourly, @daily, @weekly, @monthly, @yearly, or @every 6h.
-    #[schemars(length(min = 1))]
-    #[x_kube(validation = kube::core::Rule::new("self.startsWith('@') || self.split(' ').filter(f, f != '').size() == 5").message("write five fields (minute, hour, day, month, weekday), @daily and its kin, or @every 6h; the time zone goes into spec.timeZone"))]
+    #[schemars(length(min = 1, max = 200))]
+    #[x_kube(validation = kube::core::Rule::new(r"self.matches('^(@[a-z]+( [0-9a-z]+)?|[^ @]+( +[^ ]+){4})$')").message("write five fields (minute, hour, day, month, weekday), @daily and its kin, or @every 6h; the time zone goes into spec.timeZone"))]
     pub schedule: String,
     /// The time zone of the schedule, e.g. Europe/Berlin; UTC when it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]

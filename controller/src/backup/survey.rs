@@ -8,6 +8,7 @@ use api::BackupSpec;
 use api::selection::{Kind, Rule, Selection};
 use serde_json::Value;
 
+use super::collect;
 use crate::cluster::kinds::{self, Found, discover};
 use crate::cluster::list::list;
 use crate::context::{Context, say};
@@ -74,6 +75,9 @@ impl Survey {
             survey.look_for_definitions(context, issues).await;
         }
         survey.leave_out_what_is_excluded();
+        if !survey.selection.selectors.is_empty() || !survey.selection.names.is_everything() {
+            survey.leave_out_empty_namespaces(context).await;
+        }
         Ok(survey)
     }
 
@@ -326,6 +330,19 @@ impl Survey {
             return self.namespaces.iter().cloned().collect();
         }
         vec![String::new()]
+    }
+
+    /// Whoever selects by labels or names takes along the namespaces of what is selected, and no others.
+    async fn leave_out_empty_namespaces(&mut self, context: &Context) {
+        // What cannot be listed is told when it is to be saved.
+        let untold = Issues::default();
+        let mut used: BTreeSet<String> = self.needed.keys().map(|(_, namespace, _)| namespace.clone()).collect();
+        for kind in self.found.kinds.iter().filter(|kind| kind.namespaced) {
+            let items = collect::of_kind(context, self, kind, false, &untold).await;
+            used.extend(items.into_iter().map(|item| item.namespace));
+        }
+        self.needed
+            .retain(|(resource, _, name), _| resource != "namespaces" || used.contains(name));
     }
 
     /// Whoever excludes a kind does not get it for the sake of others either.

@@ -36,6 +36,8 @@ pub(super) struct Work {
     pub(super) name: String,
     pub(super) uid: String,
     pub(super) location: String,
+    /// Why there is no location that it could go to.
+    no_location: Option<String>,
     pub(super) issues: Issues,
     hooks: Mutex<HookState>,
 }
@@ -81,12 +83,17 @@ pub(super) async fn work(context: Arc<Context>, seen: Arc<Backup>) {
         let _ = set_finalizer(&context, &backup, false).await;
         return;
     }
-    let location = backup.spec.storage_location.clone().or(status.storage_location.clone());
-    let location = location.or_else(|| location::default_of(&context).map(|location| location.name_any()));
+    let named = backup.spec.storage_location.clone().or(status.storage_location.clone());
+    let location = location::chosen(&context.watches.locations.all(), named.as_deref());
+    let (location, no_location) = match location {
+        Ok(location) => (location.name_any(), None),
+        Err(why) => (named.unwrap_or_default(), Some(why)),
+    };
     let work = Arc::new(Work {
         name,
         uid: backup.uid().unwrap_or_default(),
-        location: location.unwrap_or_default(),
+        location,
+        no_location,
         issues: Issues::default(),
         hooks: Mutex::new(HookState {
             open: status.open_hooks.clone(),
@@ -118,9 +125,7 @@ async fn steps(work: &Arc<Work>, status: &BackupStatus) -> Result<(), Stop> {
     for text in spec.ttl.iter() {
         errors.extend(duration::parse(text).err());
     }
-    if work.location.is_empty() {
-        errors.push("No BackupStorageLocation was named, and none is the default; make one with `ararat backup-location create … --default`, or name one".to_owned());
-    }
+    errors.extend(work.no_location.clone());
     if !errors.is_empty() {
         return Err(Stop::Invalid(errors));
     }
@@ -233,25 +238,7 @@ async fn open(work: &Work) -> Result<Arc<Opened>, Stop> {
     let mut said = String::new();
     loop {
         let why = match work.context.watches.locations.named(&work.location) {
-            None => {
-                let known: Vec<String> = work
-                    .context
-                    .watches
-                    .locations
-                    .all()
-                    .iter()
-                    .map(|location| location.name_any())
-                    .collect();
-                let there = if known.is_empty() {
-                    "there is none".to_owned()
-                } else {
-                    format!("there is {}", known.join(", "))
-                };
-                return Err(Stop::Invalid(vec![format!(
-                    "There is no BackupStorageLocation {}; {there}",
-                    work.location
-                )]));
-            }
+            None => format!("The BackupStorageLocation {} is not there any more", work.location),
             Some(location) => {
                 if let Err(why) = location::may_write(&location) {
                     return Err(Stop::Invalid(vec![why]));

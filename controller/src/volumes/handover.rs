@@ -1,6 +1,7 @@
 //! What agents are told: for every volume that an agent has accepted, the store's credentials and a key of the repository, sealed to the key that the agent has
 //! drawn for it. Nothing of it is readable by anybody else who can read our objects.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,21 +19,37 @@ use crate::watched::change;
 pub async fn run(context: Arc<Context>) {
     let mut backups = context.watches.volume_backups.changes();
     let mut restores = context.watches.volume_restores.changes();
+    // What was answered: the watch may show a question for a while after its answer, and an answer that comes after the work is done would stay.
+    let mut answered: HashMap<String, String> = HashMap::new();
     loop {
         backups.mark_unchanged();
         restores.mark_unchanged();
         for volume in context.watches.volume_backups.all() {
-            if waits(volume.status.as_ref())
-                && let Err(error) = for_backup(&context, &volume).await
-            {
-                tracing::warn!("Could not hand over to the agent for {}: {error:#}", volume.name_any());
+            let Some((uid, recipient)) = asks(&*volume, volume.status.as_ref()) else {
+                continue;
+            };
+            if answered.get(&uid) == Some(&recipient) {
+                continue;
+            }
+            match for_backup(&context, &volume).await {
+                Ok(()) => {
+                    answered.insert(uid, recipient);
+                }
+                Err(error) => tracing::warn!("Could not hand over to the agent for {}: {error:#}", volume.name_any()),
             }
         }
         for volume in context.watches.volume_restores.all() {
-            if waits(volume.status.as_ref())
-                && let Err(error) = for_restore(&context, &volume).await
-            {
-                tracing::warn!("Could not hand over to the agent for {}: {error:#}", volume.name_any());
+            let Some((uid, recipient)) = asks(&*volume, volume.status.as_ref()) else {
+                continue;
+            };
+            if answered.get(&uid) == Some(&recipient) {
+                continue;
+            }
+            match for_restore(&context, &volume).await {
+                Ok(()) => {
+                    answered.insert(uid, recipient);
+                }
+                Err(error) => tracing::warn!("Could not hand over to the agent for {}: {error:#}", volume.name_any()),
             }
         }
         tokio::select! {
@@ -42,9 +59,10 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
-/// Whether an agent waits for credentials.
-fn waits(status: Option<&PodVolumeStatus>) -> bool {
-    status.is_some_and(|status| status.recipient.is_some() && status.handover.is_none() && !status.phase.is_final())
+/// The UID and the agent's key, when an agent waits for credentials.
+fn asks(volume: &impl Resource, status: Option<&PodVolumeStatus>) -> Option<(String, String)> {
+    let status = status.filter(|status| status.handover.is_none() && !status.phase.is_final())?;
+    Some((volume.meta().uid.clone()?, status.recipient.clone()?))
 }
 
 async fn for_backup(context: &Context, volume: &PodVolumeBackup) -> Result<()> {
