@@ -3,7 +3,8 @@
 //! In reading order: [`args`] (how it is started), [`run`] (the parts and their order), [`leader`] (one of two replicas works), [`context`] (what every
 //! part is given), [`watched`] (objects as they are now), [`repositories`] (from a location to an open repository), [`cluster`] (how foreign objects are
 //! listed and commands run in pods), [`volumes`] (which volume is read how, and by which agent); then one module a kind: [`backup`], [`restore`],
-//! [`schedule`], [`location`], [`maintenance`], [`deletion`], [`download`]. [`server`] answers over HTTP. [`merge`] says what changed in a status.
+//! [`schedule`], [`location`], [`maintenance`], [`deletion`], [`download`]. [`server`] answers over HTTP;
+//! [`merge`] says what changed in a status, [`documents`] stores a few documents as a snapshot.
 //!
 //! What must hold: every long operation is a state machine that is written down in the API before each step that cannot be repeated, so that whoever is
 //! leader next goes on where the last one died.
@@ -14,6 +15,7 @@ mod backup;
 mod cluster;
 mod context;
 mod deletion;
+mod documents;
 mod download;
 mod issues;
 mod leader;
@@ -26,6 +28,9 @@ mod run;
 mod schedule;
 mod server;
 mod tasks;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod trial;
 mod volumes;
 mod watched;
 
