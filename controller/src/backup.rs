@@ -36,7 +36,9 @@ pub async fn run(context: Arc<Context>) {
         let backups = context.watches.backups.all();
         for backup in &backups {
             let phase = backup.status.as_ref().map_or(BackupPhase::New, |status| status.phase);
-            if phase.is_final() || backup.annotations().contains_key(SYNCED) {
+            // One that was ended by a controller that died then still has its finalizer.
+            let is_done = phase.is_final() && backup.finalizers().is_empty();
+            if is_done || backup.annotations().contains_key(SYNCED) {
                 continue;
             }
             let uid = backup.uid().unwrap_or_default();

@@ -88,7 +88,8 @@ pub struct Repositories {
     namespace: String,
     cluster: String,
     cache: PathBuf,
-    open: Mutex<HashMap<String, Arc<Opened>>>,
+    /// Each location has a lock of its own: one whose store does not answer holds up nobody who wants another.
+    open: Mutex<HashMap<String, Arc<Mutex<Option<Arc<Opened>>>>>>,
 }
 
 impl Repositories {
@@ -149,8 +150,9 @@ impl Repositories {
             version.push_str(&seen);
         }
         let name = location.name_any();
-        let mut open = self.open.lock().await;
-        if let Some(opened) = open.get(&name)
+        let place = Arc::clone(self.open.lock().await.entry(name.clone()).or_default());
+        let mut open = place.lock().await;
+        if let Some(opened) = open.as_ref()
             && opened.version == version
         {
             return Ok(Arc::clone(opened));
@@ -170,14 +172,14 @@ impl Repositories {
             blocking(move || open_repository(&store_spec, store_environment, &owner_text, cache)).await??;
         let opened = Arc::new(Opened {
             repository,
-            location: name.clone(),
+            location: name,
             spec,
             agent_environment,
             owner,
             reader,
             version,
         });
-        open.insert(name, Arc::clone(&opened));
+        *open = Some(Arc::clone(&opened));
         Ok(opened)
     }
 
