@@ -1,0 +1,101 @@
+//! The nodes of this cluster, as far as pods and volumes of a backup name them. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::fields::{items, text, texts};
+
+/// The labels of every node. Without any (the controller may not list nodes) nothing is said to be elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nodes(Arc<Vec<BTreeMap<String, String>>>);
+
+/// The label that has a node's name.
+const HOSTNAME: &str = "kubernetes.io/hostname";
+
+impl Nodes {
+    /// Adds a node as the API gives it.
+    pub fn add(&mut self, node: &Value) {
+        let mut labels = texts(node, "/metadata/labels");
+        labels
+            .entry(HOSTNAME.to_owned())
+            .or_insert_with(|| super::fields::name(node).to_owned());
+        Arc::make_mut(&mut self.0).push(labels);
+    }
+
+    /// Whether a node of that name is here, or nothing is known.
+    pub fn has(&self, hostname: &str) -> bool {
+        self.0.is_empty()
+            || self
+                .0
+                .iter()
+                .any(|labels| labels.get(HOSTNAME).is_some_and(|name| name == hostname))
+    }
+
+    /// Whether a node fits a selector of nodes (a list of terms, of which one must hold), or nothing is known.
+    pub fn fit(&self, selector: &Value) -> bool {
+        if self.0.is_empty() || selector.pointer("/nodeSelectorTerms").is_none() {
+            return true;
+        }
+        items(selector, "/nodeSelectorTerms").any(|term| self.0.iter().any(|labels| holds(term, labels)))
+    }
+}
+
+fn holds(term: &Value, labels: &BTreeMap<String, String>) -> bool {
+    let hostname = labels.get(HOSTNAME).map(String::as_str);
+    let expressions = items(term, "/matchExpressions").all(|expression| {
+        let value = labels
+            .get(text(expression, "/key").unwrap_or_default())
+            .map(String::as_str);
+        fits(expression, value)
+    });
+    expressions && items(term, "/matchFields").all(|expression| fits(expression, hostname))
+}
+
+fn fits(expression: &Value, value: Option<&str>) -> bool {
+    let values: Vec<&str> = items(expression, "/values").filter_map(Value::as_str).collect();
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<i64>().ok());
+    match text(expression, "/operator") {
+        Some("In") => value.is_some_and(|value| values.contains(&value)),
+        Some("NotIn") => value.is_none_or(|value| !values.contains(&value)),
+        Some("Exists") => value.is_some(),
+        Some("DoesNotExist") => value.is_none(),
+        Some("Gt") => number(value) > number(values.first().copied()) && value.is_some(),
+        Some("Lt") => number(value) < number(values.first().copied()) && value.is_some(),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_selector_fits_when_one_of_its_terms_holds_for_a_node() {
+        let mut nodes = Nodes::default();
+        let selector = |operator: &str, key: &str, value: &str| json!({ "nodeSelectorTerms": [{ "matchExpressions": [{ "key": key, "operator": operator, "values": [value] }] }] });
+        assert!(nodes.fit(&selector("In", HOSTNAME, "gone")) && nodes.has("gone"));
+        nodes.add(&json!({ "metadata": { "name": "one", "labels": { "topology.kubernetes.io/zone": "a", "generation": "7" } } }));
+        let table = [
+            ("In", HOSTNAME, "one", true),
+            ("In", HOSTNAME, "gone", false),
+            ("NotIn", HOSTNAME, "gone", true),
+            ("In", "topology.kubernetes.io/zone", "b", false),
+            ("Exists", "topology.kubernetes.io/zone", "", true),
+            ("DoesNotExist", "gpu", "", true),
+            ("Gt", "generation", "6", true),
+            ("Lt", "generation", "6", false),
+            ("Gt", "gpu", "6", false),
+        ];
+        for (operator, key, value, fits) in table {
+            assert_eq!(
+                nodes.fit(&selector(operator, key, value)),
+                fits,
+                "{operator} {key} {value}"
+            );
+        }
+        assert!(!nodes.has("gone") && nodes.has("one") && nodes.fit(&json!({})));
+    }
+}

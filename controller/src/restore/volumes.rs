@@ -1,0 +1,355 @@
+//! Data comes back into volumes: into claims before anybody else mounts them, through holder pods; and into the volumes of a pod's own while its init container waits.
+//!
+//! A volume is filled by one PodVolumeRestore an attempt, whose name follows from the Restore, the volume and the attempt: a controller that begins again finds what there
+//! is. An attempt that ended because its pod or node went away is followed by another, in a pod of its own; one that failed for a reason of the data is not.
+
+mod place;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::archive::VolumeRecord;
+use api::volume::{PodVolumeRestoreSpec, PodVolumeStatus, VolumePhase};
+use api::{PodVolumeRestore, words};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, Resource};
+use serde_json::json;
+use tokio::time::Instant;
+
+use self::place::{Found, Lost};
+use super::tally::count;
+use super::work::Work;
+use crate::context::{is_conflict, is_passing, now, say};
+use crate::volumes::holder;
+use crate::watched::change;
+
+/// How often a volume is tried whose pod or node went away.
+const ATTEMPTS: usize = 3;
+/// An agent that says nothing for so long is taken for lost.
+const SILENCE: Duration = Duration::from_secs(300);
+/// A node without an agent is waited for so long.
+const NO_AGENT: Duration = Duration::from_secs(120);
+/// How long an agent may take to stop.
+const STOPPING: Duration = Duration::from_secs(20);
+/// How long a holder pod may take to go.
+const GONE_WITHIN: Duration = Duration::from_secs(60);
+
+/// Which volume is filled.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its namespace here.
+    pub namespace: String,
+    /// The claim; for a volume of a pod's own, its pod.
+    pub name: String,
+    /// What was saved.
+    pub record: VolumeRecord,
+}
+
+impl Target {
+    /// What it is called in issues.
+    pub fn about(&self) -> String {
+        match (&self.record.claim, &self.record.volume) {
+            (None, Some(volume)) => format!("pods/{}/{}/{volume}", self.namespace, self.name),
+            _ => format!("claims/{}/{}", self.namespace, self.name),
+        }
+    }
+
+    fn is_claim(&self) -> bool {
+        self.record.claim.is_some()
+    }
+}
+
+/// How an attempt ended.
+enum Ended {
+    /// The agent is done with it.
+    Done(Box<PodVolumeStatus>),
+    /// Its pod or node went away, or the agent is silent: another attempt may succeed.
+    Gone(String),
+    /// It cannot be done.
+    Failed(&'static str, String),
+    /// The restore was stopped.
+    Stopped,
+}
+
+/// Fills a volume, and says what went wrong. Gives whether its data is there.
+pub async fn fill(work: Arc<Work>, target: Target) -> bool {
+    let about = target.about();
+    let mut last = String::new();
+    for attempt in 0..ATTEMPTS {
+        let ended = self::attempt(&work, &target, attempt).await;
+        match ended {
+            Ended::Done(status) => return done(&work, &about, &status),
+            Ended::Gone(why) => {
+                work.issues.log(&format!("{about}: {why}; trying again"));
+                last = why;
+            }
+            Ended::Failed(reason, why) => {
+                work.issues.error(reason, about, why);
+                count(&work.tally.volumes_failed);
+                return false;
+            }
+            Ended::Stopped => return false,
+        }
+    }
+    work.issues.error("VolumeFailed", about, last);
+    count(&work.tally.volumes_failed);
+    false
+}
+
+/// Takes over what the agent said.
+fn done(work: &Work, about: &str, status: &PodVolumeStatus) -> bool {
+    let message = status
+        .message
+        .clone()
+        .unwrap_or_else(|| "the agent did not say why".to_owned());
+    match status.phase {
+        VolumePhase::Completed => {
+            count(&work.tally.volumes_completed);
+            true
+        }
+        VolumePhase::PartiallyFailed => {
+            for failure in &status.failures {
+                work.issues.error("VolumeIncomplete", about, failure.clone());
+            }
+            let more = status
+                .errors
+                .unwrap_or_default()
+                .saturating_sub(status.failures.len() as u64);
+            if more > 0 {
+                work.issues.error(
+                    "VolumeIncomplete",
+                    about,
+                    format!("{more} more files could not be restored"),
+                );
+            }
+            count(&work.tally.volumes_failed);
+            true
+        }
+        VolumePhase::Failed
+        | VolumePhase::Canceled
+        | VolumePhase::New
+        | VolumePhase::Accepted
+        | VolumePhase::InProgress => {
+            work.issues.error("VolumeFailed", about, message);
+            count(&work.tally.volumes_failed);
+            false
+        }
+    }
+}
+
+/// The name of an attempt.
+fn attempt_name(work: &Work, target: &Target, attempt: usize) -> String {
+    words::derived_name(&work.name, &[&work.uid, &target.about(), &attempt.to_string()])
+}
+
+async fn attempt(work: &Work, target: &Target, attempt: usize) -> Ended {
+    let name = attempt_name(work, target, attempt);
+    let volumes: Api<PodVolumeRestore> = work.context.api();
+    // What the watch shows may be behind what a controller before this one has made.
+    let known = match volumes.get_opt(&name).await {
+        Ok(known) => known,
+        Err(error) if is_passing(&error) => work
+            .context
+            .watches
+            .volume_restores
+            .named(&name)
+            .map(|known| (*known).clone()),
+        Err(error) => return Ended::Failed("VolumeFailed", format!("The agent could not be asked: {}", say(&error))),
+    };
+    if let Some(status) = known
+        .as_ref()
+        .and_then(|known| known.status.clone())
+        .filter(|status| status.phase.is_final())
+    {
+        return finished(work, target, known.as_ref(), status).await;
+    }
+    let found = tokio::select! {
+        () = work.stop.asked() => Err(Lost::Stopped),
+        found = place::find(work, target) => found,
+    };
+    let found = match found {
+        Ok(found) => found,
+        Err(Lost::Stopped) => {
+            place::release(work, target).await;
+            return Ended::Stopped;
+        }
+        Err(Lost::Never(reason, why)) => return Ended::Failed(reason, why),
+    };
+    if let Some(known) = &known
+        && known.spec.place.pod_uid != found.place.pod_uid
+    {
+        let _ = cancel(work, &name).await;
+        return Ended::Gone("the pod that it was filled through is gone".to_owned());
+    }
+    if known.is_none()
+        && let Err(why) = make(work, target, &name, &found).await
+    {
+        place::release(work, target).await;
+        return Ended::Failed("VolumeFailed", why);
+    }
+    let ended = wait(work, target, &name, &found).await;
+    let ended = match ended {
+        Ended::Done(status) => finished(work, target, None, *status).await,
+        other => other,
+    };
+    match &ended {
+        // The next one must not be in the way of this one, nor this one in the way of the application.
+        Ended::Gone(_) | Ended::Done(_) if target.is_claim() => {
+            let pod = &found.place.pod_name;
+            holder::release_and_wait(&work.context, &target.namespace, pod, GONE_WITHIN).await;
+        }
+        _ => place::release(work, target).await,
+    }
+    ended
+}
+
+/// What a final word of an agent means: a failure whose pod is gone is worth another attempt.
+async fn finished(work: &Work, target: &Target, known: Option<&PodVolumeRestore>, status: PodVolumeStatus) -> Ended {
+    let failed = matches!(status.phase, VolumePhase::Failed | VolumePhase::Canceled);
+    if failed && work.stop.is_asked() {
+        return Ended::Stopped;
+    }
+    let pod_uid = known.map(|known| known.spec.place.pod_uid.clone());
+    if failed && target.is_claim() && place::is_gone(work, target, pod_uid.as_deref()).await {
+        return Ended::Gone(
+            status
+                .message
+                .unwrap_or_else(|| "the pod that it was filled through is gone".to_owned()),
+        );
+    }
+    Ended::Done(Box::new(status))
+}
+
+async fn make(work: &Work, target: &Target, name: &str, found: &Found) -> Result<(), String> {
+    let volume = PodVolumeRestore {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some([(words::RESTORE_NAME.to_owned(), words::label_value(&work.name))].into()),
+            owner_references: Some(work.restore.controller_owner_ref(&()).into_iter().collect()),
+            ..ObjectMeta::default()
+        },
+        spec: PodVolumeRestoreSpec {
+            node: found.node.clone(),
+            place: found.place.clone(),
+            restore_name: work.name.clone(),
+            restore_uid: work.uid.clone(),
+            source: target.record.source.clone(),
+            snapshot_id: target.record.snapshot_id.clone().unwrap_or_default(),
+            storage_location: work.source.opened.location.clone(),
+            cancel: false,
+        },
+        status: None,
+    };
+    let volumes: Api<PodVolumeRestore> = work.context.api();
+    for _ in 0..60 {
+        match volumes.create(&PostParams::default(), &volume).await {
+            Ok(_) => return Ok(()),
+            Err(error) if is_conflict(&error) => return Ok(()),
+            Err(error) if is_passing(&error) => tokio::time::sleep(Duration::from_secs(1)).await,
+            Err(error) => return Err(format!("The agent could not be asked: {}", say(&error))),
+        }
+    }
+    Err("The agent could not be asked: the API server does not answer".to_owned())
+}
+
+async fn cancel(work: &Work, name: &str) -> kube::Result<()> {
+    let volumes: Api<PodVolumeRestore> = work.context.api();
+    let patch = Patch::Merge(json!({ "spec": { "cancel": true } }));
+    volumes.patch(name, &PatchParams::default(), &patch).await.map(|_| ())
+}
+
+/// Waits until the agent is done with a volume.
+async fn wait(work: &Work, target: &Target, name: &str, found: &Found) -> Ended {
+    let watched = &work.context.watches.volume_restores;
+    let mut changes = watched.changes();
+    let (began, mut looked, mut alone) = (Instant::now(), Instant::now(), None);
+    let mut stopping: Option<Instant> = None;
+    loop {
+        changes.mark_unchanged();
+        match watched
+            .named(name)
+            .map(|volume| volume.status.clone().unwrap_or_default())
+        {
+            Some(status) if status.phase.is_final() => return Ended::Done(Box::new(status)),
+            Some(status) => {
+                if let Some(heartbeat) = &status.heartbeat {
+                    let silent = now().duration_since(heartbeat.0).as_secs();
+                    if silent > i64::try_from(SILENCE.as_secs()).unwrap_or(i64::MAX) && began.elapsed() > SILENCE {
+                        let _ = cancel(work, name).await;
+                        return Ended::Gone(format!(
+                            "the agent of node {} has said nothing for {silent} s",
+                            found.node
+                        ));
+                    }
+                }
+                if looked.elapsed() > Duration::from_secs(5) {
+                    looked = Instant::now();
+                    if place::is_gone(work, target, Some(&found.place.pod_uid)).await {
+                        let _ = cancel(work, name).await;
+                        return Ended::Gone(format!(
+                            "the pod {} on node {} went away",
+                            found.place.pod_name, found.node
+                        ));
+                    }
+                    if status.phase != VolumePhase::New || agent_runs_on(work, &found.node).await {
+                        alone = None;
+                    } else if alone.get_or_insert_with(Instant::now).elapsed() > NO_AGENT {
+                        let _ = cancel(work, name).await;
+                        let why = format!(
+                            "No agent runs on node {}; look at the DaemonSet ararat-agent",
+                            found.node
+                        );
+                        return Ended::Failed("AgentMissing", why);
+                    }
+                }
+            }
+            // The watch may be behind; an object that stays away was deleted by somebody.
+            None if began.elapsed() > Duration::from_secs(30) => {
+                return Ended::Gone("its PodVolumeRestore was deleted".to_owned());
+            }
+            None => {}
+        }
+        if work.stop.is_asked() {
+            let since = *stopping.get_or_insert_with(Instant::now);
+            if since.elapsed() > STOPPING {
+                return Ended::Stopped;
+            }
+            let _ = cancel(work, name).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let next = change(&mut changes, Duration::from_secs(1));
+        if stopping.is_some() {
+            next.await;
+        } else {
+            let _ = work.stop.or(next).await;
+        }
+    }
+}
+
+async fn agent_runs_on(work: &Work, node: &str) -> bool {
+    let pods: Api<Pod> = work.context.api();
+    let selector = ListParams::default()
+        .labels("app.kubernetes.io/component=agent")
+        .fields(&format!("spec.nodeName={node}"));
+    match pods.list(&selector).await {
+        Ok(pods) => pods
+            .iter()
+            .any(|pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")),
+        // Who cannot be asked is not said to be missing.
+        Err(_) => true,
+    }
+}
+
+/// Bytes done and bytes known of all volumes of a restore, as the agents have said.
+pub fn bytes(work: &Work) -> (u64, u64) {
+    let volumes = work.context.watches.volume_restores.all();
+    let ours = volumes.iter().filter(|volume| volume.spec.restore_uid == work.uid);
+    let progress = ours.filter_map(|volume| volume.status.as_ref()?.progress);
+    progress.fold((0, 0), |(done, total), progress| {
+        (
+            done + progress.bytes_done,
+            total + progress.bytes_total.max(progress.bytes_done),
+        )
+    })
+}

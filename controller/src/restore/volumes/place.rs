@@ -1,0 +1,224 @@
+//! Where a volume is while it is filled: a pod that holds its claim, or the pod that it belongs to; and whether that is still there.
+
+use std::time::Duration;
+
+use api::volume::VolumePlace;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::{Api, ResourceExt};
+use tokio::time::Instant;
+
+use super::super::rewrite::WAIT;
+use super::super::work::Work;
+use super::Target;
+use crate::context::{is_passing, say};
+use crate::volumes::holder::{self, Hold};
+
+/// How long a holder pod may take to start.
+const HOLDER_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long a pod may take until its init container runs.
+const POD_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Where a volume is.
+pub struct Found {
+    /// The node.
+    pub node: String,
+    /// Where the kubelet has it.
+    pub place: VolumePlace,
+}
+
+/// Why a volume is nowhere.
+pub enum Lost {
+    /// The restore was stopped.
+    Stopped,
+    /// It cannot be mounted, for this reason.
+    Never(&'static str, String),
+}
+
+/// Finds, or makes, the pod that a volume is filled through.
+pub async fn find(work: &Work, target: &Target) -> Result<Found, Lost> {
+    if target.is_claim() {
+        of_claim(work, target).await
+    } else {
+        of_pod(work, target).await
+    }
+}
+
+fn hold_of(work: &Work, target: &Target) -> Hold {
+    Hold {
+        namespace: target.namespace.clone(),
+        claim: target.name.clone(),
+        mode: target.record.mode,
+        owner_kind: "Restore",
+        owner_name: work.name.clone(),
+        owner_uid: work.uid.clone(),
+    }
+}
+
+async fn of_claim(work: &Work, target: &Target) -> Result<Found, Lost> {
+    let client = &work.context.client;
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &target.namespace);
+    let never = |error: kube::Error| Lost::Never("VolumeFailed", say(&error));
+    let claim = steady(|| claims.get(&target.name)).await.map_err(never)?;
+    class_is_here(work, &claim).await?;
+    let hold = hold_of(work, target);
+    let held = holder::hold(&work.context, &hold, Instant::now() + HOLDER_TIMEOUT).await;
+    let held = held.map_err(|why| Lost::Never("ClaimNotMounted", why))?;
+    // It is bound now: pods do not run before.
+    let claim = steady(|| claims.get(&target.name)).await.map_err(never)?;
+    let volume = claim.spec.and_then(|spec| spec.volume_name).unwrap_or_default();
+    let volumes: Api<PersistentVolume> = Api::all(client.clone());
+    let host_path = match steady(|| volumes.get_opt(&volume)).await {
+        Ok(found) => found
+            .and_then(|volume| volume.spec?.host_path)
+            .map(|host_path| host_path.path),
+        Err(error) => return Err(never(error)),
+    };
+    Ok(Found {
+        node: held.node,
+        place: VolumePlace {
+            pod_namespace: target.namespace.clone(),
+            pod_name: held.pod,
+            pod_uid: held.uid,
+            volume: holder::VOLUME.to_owned(),
+            folder: volume,
+            mode: target.record.mode,
+            host_path,
+        },
+    })
+}
+
+/// A claim of a class that is not here would wait for ever: that is said at once.
+async fn class_is_here(work: &Work, claim: &PersistentVolumeClaim) -> Result<(), Lost> {
+    let spec = claim.spec.as_ref();
+    let is_bound = spec.is_some_and(|spec| spec.volume_name.as_ref().is_some_and(|name| !name.is_empty()));
+    let class = serde_json::to_value(claim).ok();
+    let class = class
+        .as_ref()
+        .and_then(super::super::rewrite::class_of_claim)
+        .unwrap_or_default()
+        .to_owned();
+    if is_bound || class.is_empty() {
+        return Ok(());
+    }
+    let classes: Api<StorageClass> = Api::all(work.context.client.clone());
+    match steady(|| classes.get_opt(&class)).await {
+        // Who may not look does not know.
+        Ok(Some(_)) | Err(_) => Ok(()),
+        Ok(None) => Err(Lost::Never(
+            "StorageClassMissing",
+            format!(
+                "The storage class {class} is not here; give another one by storageClassMapping, e.g. {class} to one that `kubectl get storageclass` lists"
+            ),
+        )),
+    }
+}
+
+/// A pod that waits for its own volumes: found once its init container runs.
+async fn of_pod(work: &Work, target: &Target) -> Result<Found, Lost> {
+    let pods: Api<Pod> = Api::namespaced(work.context.client.clone(), &target.namespace);
+    let until = Instant::now() + POD_TIMEOUT;
+    loop {
+        let pod = match steady(|| pods.get_opt(&target.name)).await {
+            Ok(Some(pod)) => pod,
+            Ok(None) => {
+                return Err(Lost::Never(
+                    "PodGone",
+                    "The pod was deleted before its volume was filled".to_owned(),
+                ));
+            }
+            Err(error) => return Err(Lost::Never("VolumeFailed", say(&error))),
+        };
+        let status = pod.status.clone().unwrap_or_default();
+        let init = status.init_container_statuses.unwrap_or_default();
+        let waiting = init
+            .iter()
+            .find(|container| container.name == WAIT)
+            .and_then(|container| container.state.clone());
+        let state = waiting.unwrap_or_default();
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+        if let (Some(node), Some(_)) = (node, &state.running) {
+            let volume = target.record.volume.clone().unwrap_or_default();
+            return Ok(Found {
+                node,
+                place: VolumePlace {
+                    pod_namespace: target.namespace.clone(),
+                    pod_name: target.name.clone(),
+                    pod_uid: pod.uid().unwrap_or_default(),
+                    folder: volume.clone(),
+                    volume,
+                    mode: target.record.mode,
+                    host_path: None,
+                },
+            });
+        }
+        if state.terminated.is_some_and(|ended| ended.exit_code == 0) {
+            return Err(Lost::Never(
+                "PodRuns",
+                "The pod has begun already: its volume is its own now".to_owned(),
+            ));
+        }
+        if Instant::now() > until {
+            let waiting = state.waiting.and_then(|waiting| waiting.message.or(waiting.reason));
+            let condition = status
+                .conditions
+                .unwrap_or_default()
+                .into_iter()
+                .find_map(|condition| condition.message);
+            let why = waiting.or(condition).unwrap_or_else(|| "nothing says why".to_owned());
+            return Err(Lost::Never(
+                "PodNotStarted",
+                format!("The pod did not start, so its volume was not filled: {why}"),
+            ));
+        }
+        if work.stop.sleep(Duration::from_millis(500)).await.is_err() {
+            return Err(Lost::Stopped);
+        }
+    }
+}
+
+/// Whether the pod that a claim is held by is gone, ends, or is another one than that with this UID.
+pub async fn is_gone(work: &Work, target: &Target, uid: Option<&str>) -> bool {
+    let name = if target.is_claim() {
+        holder::name(&hold_of(work, target))
+    } else {
+        target.name.clone()
+    };
+    let pods: Api<Pod> = Api::namespaced(work.context.client.clone(), &target.namespace);
+    match pods.get_opt(&name).await {
+        Ok(Some(pod)) => {
+            let phase = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.phase.clone())
+                .unwrap_or_default();
+            pod.metadata.deletion_timestamp.is_some()
+                || matches!(phase.as_str(), "Failed" | "Succeeded")
+                || uid.is_some_and(|uid| pod.uid().as_deref() != Some(uid))
+        }
+        Ok(None) => true,
+        // Who cannot be asked is not said to be gone.
+        Err(_) => false,
+    }
+}
+
+/// Lets a claim go.
+pub async fn release(work: &Work, target: &Target) {
+    if target.is_claim() {
+        holder::release(&work.context, &target.namespace, &holder::name(&hold_of(work, target))).await;
+    }
+}
+
+/// Asks the server again while it is busy or away.
+async fn steady<T, F>(ask: impl Fn() -> F) -> kube::Result<T>
+where
+    F: Future<Output = kube::Result<T>>,
+{
+    for _ in 0..60 {
+        match ask().await {
+            Err(error) if is_passing(&error) => tokio::time::sleep(Duration::from_secs(1)).await,
+            other => return other,
+        }
+    }
+    ask().await
+}
