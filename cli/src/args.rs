@@ -1,17 +1,29 @@
 //! What can be said on the command line. Doc comments are the help.
 
+pub mod backup;
 pub mod cluster;
+pub mod frequencies;
+pub mod from_location;
+pub mod labels;
 pub mod location;
 pub mod output;
+pub mod restore;
+pub mod selection;
 mod store;
+pub mod words;
 
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::commands::backup::BackupArgs;
+use crate::commands::backup_location::LocationFamily;
 use crate::commands::install::Install;
 use crate::commands::repo::RepoCommand;
+use crate::commands::restore::RestoreArgs;
+use crate::commands::schedule::ScheduleArgs;
 use crate::commands::uninstall::Uninstall;
+use crate::commands::version::Version;
 
 pub use store::StoreArgs;
 
@@ -23,6 +35,16 @@ pub struct Args {
     pub global: Global,
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Args {
+    /// Reads the words that the program was started with.
+    pub fn read(words: Vec<std::ffi::OsString>) -> Result<Self, clap::Error> {
+        let program = words::program(words.first().map(std::ffi::OsString::as_os_str));
+        let command = Self::command().bin_name(program);
+        let matches = command.try_get_matches_from(words::arranged(words))?;
+        Self::from_arg_matches(&matches)
+    }
 }
 
 /// Flags that every command takes.
@@ -46,6 +68,20 @@ pub enum Command {
     Install(Box<Install>),
     /// Remove Ararat from a cluster; no data is deleted from any location
     Uninstall(Uninstall),
+    /// Back up applications of a cluster, and see what was backed up
+    #[command(alias = "backups")]
+    Backup(Box<BackupArgs>),
+    /// Restore applications into a cluster, and see what was restored
+    #[command(alias = "restores")]
+    Restore(Box<RestoreArgs>),
+    /// Back up at times
+    #[command(alias = "schedules")]
+    Schedule(Box<ScheduleArgs>),
+    /// Say where backups go
+    #[command(alias = "backup-locations")]
+    BackupLocation(Box<LocationFamily>),
+    /// Say the version of this program, and of Ararat in the cluster
+    Version(Version),
     /// Work with a repository, with no cluster: back up, restore, look, care
     Repo(Box<RepoArgs>),
     /// Print a completion script for a shell

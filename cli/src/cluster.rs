@@ -11,6 +11,7 @@ pub mod http;
 pub mod named;
 pub mod readiness;
 pub mod refusal;
+pub mod removal;
 pub mod selector;
 pub mod wait;
 
@@ -79,6 +80,11 @@ impl Cluster {
             )),
             _ => error,
         })
+    }
+
+    /// Does what must be done also after a person has interrupted; a second time ends the program anyway.
+    pub fn finish<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.runtime.block_on(work)
     }
 
     /// The objects of a kind in Ararat's namespace.

@@ -2,10 +2,11 @@
 //!
 //! In reading order: [`args`] (what can be said), [`commands`] (what is done, one file a command), [`session`] (which repository, which secret, which
 //! machine), [`cluster`] (what a cluster is asked and how it answers), [`installation`] (what an installation consists of), [`new_key`] and [`new_location`]
-//! (keys that must not be lost), [`output`] (progress, tables, JSON), [`failure`] (errors for people, and exit codes).
+//! (keys that must not be lost), [`catalogue`] (backups read with no cluster), [`output`] (progress, tables, JSON), [`failure`] (errors for people, and exit codes).
 
 mod allocator;
 mod args;
+mod catalogue;
 mod cluster;
 mod commands;
 mod failure;
@@ -18,11 +19,9 @@ mod volume_key;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
     allocator::give_back_soon();
-    let args = match args::Args::try_parse() {
+    let args = match args::Args::read(std::env::args_os().collect()) {
         Ok(args) => args,
         Err(error) => {
             // Help and version are no failures; a wrong word is, and clap says which.

@@ -33,6 +33,31 @@ where
     }
 }
 
+/// All objects of a kind that fit, by name, as the cluster has them. The list is read in pages.
+pub async fn listed_raw<K>(cluster: &Cluster, params: &ListParams) -> Result<Vec<serde_json::Value>>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    let resource = kube::api::ApiResource::erase::<K>(&());
+    let mut found = Vec::new();
+    let mut params = params.clone().limit(500);
+    loop {
+        let page = cluster.raw::<K>().list(&params).await?;
+        for mut object in page.items {
+            // Objects in a list do not say what they are.
+            object.types = Some(kube::core::TypeMeta {
+                api_version: resource.api_version.clone(),
+                kind: resource.kind.clone(),
+            });
+            found.push(serde_json::to_value(object)?);
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params.continue_token = Some(token),
+            None => return Ok(found),
+        }
+    }
+}
+
 /// The error for a name that no object has.
 pub async fn missing<K>(cluster: &Cluster, name: &str) -> anyhow::Error
 where

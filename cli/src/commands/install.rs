@@ -26,8 +26,6 @@ use crate::output::show;
 /// Install Ararat in a cluster, or bring an installation up to date: run it again with what is to be so.
 #[derive(clap::Args)]
 pub struct Install {
-    #[command(flatten)]
-    cluster: ClusterArgs,
     /// The container image with Ararat's programs
     #[arg(long, value_name = "REF", required_unless_present = "crds_only")]
     image: Option<String>,
@@ -37,8 +35,6 @@ pub struct Install {
     /// The location's name
     #[arg(long, value_name = "NAME", default_value = "default")]
     location_name: String,
-    #[command(flatten)]
-    location_args: LocationArgs,
     /// Write nothing to the location: backups of another cluster can be restored
     #[arg(long, requires = "location")]
     restore_only: bool,
@@ -78,6 +74,10 @@ pub struct Install {
     /// How long to wait until everything is ready; 0s does not wait
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = length_of_time)]
     wait_timeout: Duration,
+    #[command(flatten)]
+    location_args: LocationArgs,
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 /// A path that begins at the root.

@@ -25,8 +25,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Remove Ararat from a cluster. No data is deleted from any location.
 #[derive(clap::Args)]
 pub struct Uninstall {
-    #[command(flatten)]
-    cluster: ClusterArgs,
     /// Remove the kinds as well, and with them every Backup, Restore, Schedule and location that the cluster knows of; a new installation finds the backups
     /// again in their locations
     #[arg(long)]
@@ -37,6 +35,8 @@ pub struct Uninstall {
     /// Do not ask
     #[arg(long, alias = "force")]
     confirm: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 impl Uninstall {

@@ -67,6 +67,12 @@ impl Shown {
         self.bar.is_some()
     }
 
+    /// What the line says of items.
+    #[cfg(test)]
+    pub fn items_text(&self) -> String {
+        self.items.to_string()
+    }
+
     /// Takes the line away.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {

@@ -97,6 +97,32 @@ pub fn line(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Text that comes in pieces and is printed line by line, so that nothing in it commands a terminal.
+#[derive(Default)]
+pub struct Lines {
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    /// Prints the lines that are whole now.
+    pub fn push(&mut self, piece: &[u8]) -> anyhow::Result<()> {
+        self.begun.extend_from_slice(piece);
+        if let Some(end) = self.begun.iter().rposition(|byte| *byte == b'\n') {
+            let whole: Vec<u8> = self.begun.drain(..=end).collect();
+            line(&safe(&String::from_utf8_lossy(&whole[..end])))?;
+        }
+        Ok(())
+    }
+
+    /// Prints the last line, if it has no end.
+    pub fn finish(self) -> anyhow::Result<()> {
+        if self.begun.is_empty() {
+            return Ok(());
+        }
+        line(&safe(&String::from_utf8_lossy(&self.begun)))
+    }
+}
+
 /// A table with these headings, without lines.
 pub fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
