@@ -28,18 +28,27 @@ const PERIOD: Duration = Duration::from_secs(60);
 /// How long until something that failed is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// What was done for a Schedule here, and may not be seen in it yet.
+#[derive(Default)]
+struct Memory {
+    /// The last time that was dealt with.
+    dealt_with: Option<Timestamp>,
+    /// The last spec.runNow that was obeyed.
+    run_now: Option<String>,
+}
+
 /// Makes the Backups of every Schedule, until the process ends.
 pub async fn run(context: Arc<Context>) {
     let mut schedules = context.watches.schedules.changes();
     let mut backups = context.watches.backups.changes();
-    // What was made here and may not be seen yet, by UID: the last spec.runNow.
-    let mut obeyed: HashMap<String, String> = HashMap::new();
+    let mut memory: HashMap<String, Memory> = HashMap::new();
     loop {
         schedules.mark_unchanged();
         backups.mark_unchanged();
         let mut next = now().checked_add(PERIOD).unwrap_or(Timestamp::MAX);
         for schedule in context.watches.schedules.all() {
-            match turn(&context, &schedule, &mut obeyed).await {
+            let memory = memory.entry(schedule.uid().unwrap_or_default()).or_default();
+            match turn(&context, &schedule, memory).await {
                 Ok(Some(time)) => next = next.min(time),
                 Ok(None) => {}
                 Err(error) => {
@@ -64,11 +73,7 @@ pub async fn run(context: Arc<Context>) {
 }
 
 /// Does what a Schedule asks for now, and gives the next time.
-async fn turn(
-    context: &Context,
-    schedule: &Schedule,
-    obeyed: &mut HashMap<String, String>,
-) -> kube::Result<Option<Timestamp>> {
+async fn turn(context: &Context, schedule: &Schedule, memory: &mut Memory) -> kube::Result<Option<Timestamp>> {
     let present = now();
     let name = schedule.name_any();
     let label = words::label_value(&name);
@@ -80,12 +85,13 @@ async fn turn(
     let unfinished = own
         .iter()
         .find(|backup| !backup.status.as_ref().is_some_and(|status| status.phase.is_final()));
-    let uid = schedule.uid().unwrap_or_default();
     let asked = schedule.spec.run_now.as_ref();
     let was_made = asked.is_some()
-        && (obeyed.get(&uid) == asked || own.iter().any(|backup| backup.annotations().get(RUN_NOW) == asked));
+        && (memory.run_now.as_ref() == asked || own.iter().any(|backup| backup.annotations().get(RUN_NOW) == asked));
     let refusal = refusal(context, schedule);
     let facts = due::Facts {
+        dealt_with: memory.dealt_with,
+        backups: own.iter().map(|backup| backup.name_any()).collect(),
         unfinished: unfinished.map(|backup| backup.name_any()),
         run_now_was_made: was_made,
         refusal,
@@ -116,6 +122,7 @@ async fn turn(
         due::described(&schedule.spec),
     );
     if let Some((time, why)) = &outlook.skipped {
+        memory.dealt_with = Some(*time);
         after.last_skipped = Some(Time(*time));
         context
             .event(
@@ -140,8 +147,9 @@ async fn turn(
         }
         after.last_backup = Some(Time(run.time));
         after.last_backup_name = Some(run.name.clone());
-        if let Some(asked) = &run.run_now {
-            obeyed.insert(uid, asked.clone());
+        memory.dealt_with = Some(run.time);
+        if run.run_now.is_some() {
+            memory.run_now.clone_from(&run.run_now);
         }
     }
     if outlook.run_now_is_done {

@@ -17,7 +17,11 @@ const GRACE: SignedDuration = SignedDuration::from_secs(60);
 /// What decides, besides the Schedule.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// A backup of the schedule that is not done.
+    /// The last time that was dealt with, whether or not the Schedule's status shows it already.
+    pub dealt_with: Option<Timestamp>,
+    /// The names of the schedule's backups.
+    pub backups: Vec<String>,
+    /// One of them that is not done.
     pub unfinished: Option<String>,
     /// There is a Backup for this spec.runNow already.
     pub run_now_was_made: bool,
@@ -77,6 +81,7 @@ pub fn decide(schedule: &Schedule, facts: &Facts) -> Result<Outlook, String> {
         .into_iter()
         .flatten()
         .map(|time| time.0)
+        .chain(facts.dealt_with)
         .fold(since, Timestamp::max);
     let mut outlook = Outlook {
         since,
@@ -91,7 +96,10 @@ pub fn decide(schedule: &Schedule, facts: &Facts) -> Result<Outlook, String> {
     {
         reached = time;
         let is_late = facts.now.duration_since(time) > GRACE;
+        // It was made, and whoever made it died before that was written down.
+        let was_made = facts.backups.contains(&super::name_at(schedule, time));
         match (&facts.refusal, &facts.unfinished) {
+            _ if was_made => outlook.run = Some(run(schedule, time, String::new(), None)),
             (Some(why), _) => outlook.skipped = Some((time, why.clone())),
             (None, Some(unfinished)) => outlook.skipped = Some((time, format!("the backup {unfinished} is not done"))),
             (None, None) if is_late && !spec.catch_up => {

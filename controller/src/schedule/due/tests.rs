@@ -24,6 +24,8 @@ fn schedule(cron: &str) -> Schedule {
 
 fn facts(now: &str) -> Facts {
     Facts {
+        dealt_with: None,
+        backups: Vec::new(),
         unfinished: None,
         run_now_was_made: false,
         refusal: None,
@@ -65,6 +67,24 @@ fn the_first_backup_comes_at_the_next_time_and_each_time_is_done_once() {
     assert_eq!(
         runs(&hourly, &facts("01:00:31")),
         Some("nightly-20260701010000".to_owned())
+    );
+    // It was made by a controller that died before it could say so: that it runs is no reason to leave it out.
+    let died = Facts {
+        backups: vec!["nightly-20260701010000".to_owned()],
+        unfinished: Some("nightly-20260701010000".to_owned()),
+        ..facts("01:00:20")
+    };
+    assert_eq!(runs(&hourly, &died), Some("nightly-20260701010000".to_owned()));
+    // It was made a moment ago, which the Schedule that is looked at does not show yet.
+    let made = Facts {
+        dealt_with: Some(at("01:00:00")),
+        unfinished: Some("nightly-20260701010000".to_owned()),
+        ..facts("01:00:01")
+    };
+    let outlook = decide(&hourly, &made).unwrap();
+    assert_eq!(
+        (outlook.run, outlook.skipped, outlook.next),
+        (None, None, Some(at("02:00:00")))
     );
     hourly.status.as_mut().unwrap().last_backup = Some(Time(at("01:00:00")));
     let outlook = decide(&hourly, &facts("01:00:31")).unwrap();
