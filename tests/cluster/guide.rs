@@ -54,7 +54,7 @@ fn the_classic_guide_works_word_for_word() {
     cluster
         .ararat("backup create nginx-backup --selector app=nginx --wait")
         .ok()
-        .says(&["nginx-backup", "Completed"]);
+        .says(&["nginx-backup", "completed"]);
     spotless(&cluster.object("backup", "nginx-backup"));
     cluster
         .ararat("backup get")
@@ -71,7 +71,7 @@ fn the_classic_guide_works_word_for_word() {
     cluster
         .ararat("restore create --from-backup nginx-backup --wait")
         .ok()
-        .says(&["Completed"]);
+        .says(&["completed"]);
     let restores = cluster.list("restores -n ararat");
     let restore = restores
         .iter()
@@ -122,7 +122,7 @@ fn the_classic_guide_works_word_for_word() {
     let page = cluster.shell(
         &space.name,
         "deploy/nginx-deployment",
-        &format!("wget -T 10 -qO- http://{address}/"),
+        &format!("timeout 10 wget -qO- http://{address}/"),
     );
     assert_eq!(page, "hello\n");
     // Pods are their ReplicaSet's to make, and that one the Deployment's: a restore that made them too would leave two.
