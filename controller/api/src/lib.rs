@@ -6,6 +6,11 @@
 //!
 //! Doc comments of fields are what `kubectl explain` prints: written for users.
 
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "the lint takes the columns of one table for one attribute said twice"
+)]
+
 pub mod archive;
 pub mod backup;
 pub mod condition;

@@ -177,18 +177,11 @@ impl<'r> Parent<'r> {
     /// A small file's content in the parent, for one that is known by its content alone.
     pub(super) fn known(&mut self, path: &[u8]) -> (Option<Known>, Option<Error>) {
         let (before, failed) = self.find(path);
-        let known = before.and_then(|(entry, _)| match entry.kind {
-            EntryKind::File {
-                size,
-                content: Content::Slab { blob, offset, check },
-                ..
-            } => Some(Known {
-                size,
-                blob,
-                offset,
-                check,
-            }),
-            _ => None,
+        let known = before.and_then(|(entry, _)| {
+            let EntryKind::File { size, content, .. } = entry.kind else {
+                return None;
+            };
+            known_of(size, &content)
         });
         (known, failed)
     }
@@ -216,15 +209,7 @@ impl<'r> Parent<'r> {
         let same = self.looks_the_same(&entry, found)
             && is_settled(then, started, self.ignore_ctime)
             && matches!(found.kind, FoundKind::File { from_device: false, .. });
-        let known = match content {
-            Content::Slab { blob, offset, check } => Some(Known {
-                size: *size,
-                blob: *blob,
-                offset: *offset,
-                check: *check,
-            }),
-            Content::Empty | Content::Chunks(_) | Content::List { .. } => None,
-        };
+        let known = known_of(*size, content);
         if !same {
             return Ok((Verdict::Changed(known), failed));
         }
@@ -252,6 +237,19 @@ impl<'r> Parent<'r> {
             *link = found.link();
         }
         Ok((Verdict::Unchanged(entry, attributes.failure), failed))
+    }
+}
+
+/// A small file's content, if it is one.
+fn known_of(size: u64, content: &Content) -> Option<Known> {
+    match content {
+        Content::Slab { blob, offset, check } => Some(Known {
+            size,
+            blob: *blob,
+            offset: *offset,
+            check: *check,
+        }),
+        Content::Empty | Content::Chunks(_) | Content::List { .. } => None,
     }
 }
 
