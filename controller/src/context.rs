@@ -158,21 +158,23 @@ pub fn is_forbidden(error: &kube::Error) -> bool {
 
 /// Whether trying again may help: the server does not answer, is busy, or is starting.
 pub fn is_passing(error: &kube::Error) -> bool {
-    match error {
-        kube::Error::Api(status) => {
-            matches!(status.code, 429 | 500 | 502 | 503 | 504)
-                || status.reason == "InternalError"
-                || status.reason == "Timeout"
-        }
-        kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => true,
-        _ => false,
+    if let kube::Error::Api(status) = error {
+        return matches!(status.code, 429 | 500 | 502 | 503 | 504)
+            || status.reason == "InternalError"
+            || status.reason == "Timeout";
     }
+    matches!(
+        error,
+        kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_)
+    )
 }
 
 /// What an error says, for people: what the API server said where it said something.
 pub fn say(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
-        other => other.to_string(),
+    if let kube::Error::Api(status) = error
+        && !status.message.is_empty()
+    {
+        return status.message.clone();
     }
+    error.to_string()
 }

@@ -310,7 +310,7 @@ impl Selection {
             if !self.namespaces.matches(namespace) {
                 return Rule::Namespace;
             }
-        } else if !self.whole_cluster() && !(self.cluster.is_none() && self.kinds.named(kind)) {
+        } else if !(self.whole_cluster() || self.cluster.is_none() && self.kinds.named(kind)) {
             // Whoever names a kind that belongs to no namespace wants its objects.
             return Rule::ClusterScoped;
         }

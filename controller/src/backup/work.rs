@@ -107,11 +107,7 @@ pub(super) async fn work(context: Arc<Context>, seen: Arc<Backup>) {
     for failure in &status.hook_failures {
         work.issues.error("HookFailed", "", failure.clone());
     }
-    let stop = match steps(&work, &status).await {
-        Ok(()) => None,
-        Err(stop) => Some(stop),
-    };
-    if let Some(stop) = stop {
+    if let Err(stop) = steps(&work, &status).await {
         end(&work, stop).await;
     }
     if let Err(error) = set_finalizer(&work.context, &work.backup, false).await {
