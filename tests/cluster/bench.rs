@@ -227,8 +227,13 @@ fn nanoseconds() -> u128 {
 
 /// What a Backup or Restore that did everything looks like: no error, no warning.
 #[track_caller]
-pub fn spotless(object: &Value) {
+pub fn spotless(cluster: &Kubernetes, object: &Value) {
     let phase = text(object, "/status/phase");
     let counts = (number(object, "/status/errors"), number(object, "/status/warnings"));
-    assert_eq!((phase.as_str(), counts), ("Completed", (0, 0)), "{object:#}");
+    if (phase.as_str(), counts) == ("Completed", (0, 0)) {
+        return;
+    }
+    let (kind, name) = (text(object, "/kind").to_lowercase(), text(object, "/metadata/name"));
+    let described = cluster.ararat(&format!("{kind} describe {name} --details"));
+    panic!("{kind} {name} is {phase}, (errors, warnings) are {counts:?}\n{}\n{}", described.out, described.err);
 }

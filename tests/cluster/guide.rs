@@ -55,7 +55,7 @@ fn the_classic_guide_works_word_for_word() {
         .ararat("backup create nginx-backup --selector app=nginx --wait")
         .ok()
         .says(&["nginx-backup", "completed"]);
-    spotless(&cluster.object("backup", "nginx-backup"));
+    spotless(cluster, &cluster.object("backup", "nginx-backup"));
     cluster
         .ararat("backup get")
         .ok()
@@ -77,7 +77,7 @@ fn the_classic_guide_works_word_for_word() {
         .iter()
         .find(|restore| text(restore, "/spec/backupName") == "nginx-backup")
         .unwrap();
-    spotless(restore);
+    spotless(cluster, restore);
     let name = text(restore, "/metadata/name");
     let time = name.strip_prefix("nginx-backup-").unwrap_or_default();
     assert!(

@@ -13,7 +13,7 @@ data: {greeting: hello, farewell: bye}
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: other}
-data: {x: y}
+data: {here: there}
 ";
 
 #[test]
@@ -62,7 +62,7 @@ fn objects_that_exist_stay_are_updated_or_made_anew_as_it_is_asked() {
 
     let (ran, updated) = restore("update");
     ran.ok();
-    spotless(&updated);
+    spotless(cluster, &updated);
     assert_eq!(number(&updated, "/status/progress/updated"), 1, "{updated:#}");
     assert_eq!(text(&words(), "/data/greeting"), "hello");
     assert_eq!(text(&words(), "/metadata/uid"), uid);
@@ -70,7 +70,7 @@ fn objects_that_exist_stay_are_updated_or_made_anew_as_it_is_asked() {
     cluster.kubectl(&change).ok();
     let (ran, recreated) = restore("recreate");
     ran.ok();
-    spotless(&recreated);
+    spotless(cluster, &recreated);
     assert_eq!(text(&words(), "/data/greeting"), "hello");
     assert_eq!(text(&words(), "/data/mine"), "");
     assert_ne!(text(&words(), "/metadata/uid"), uid);
@@ -143,7 +143,7 @@ fn filters_choose_what_is_saved_and_what_comes_back() {
         "backup create {base} --include-namespaces {base}-* --exclude-namespaces {base}-t?r* --exclude-resources secret --wait"
     );
     cluster.ararat(&line).ok();
-    spotless(&cluster.object("backup", &base));
+    spotless(cluster, &cluster.object("backup", &base));
     for space in &spaces {
         cluster
             .kubectl(&format!(

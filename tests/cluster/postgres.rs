@@ -87,7 +87,7 @@ fn a_database_under_load_comes_back_sound_with_all_that_was_committed() {
         cluster.late()
     );
     cluster.ararat(&line).ok();
-    spotless(&cluster.object("restore", &backup));
+    spotless(cluster, &cluster.object("restore", &backup));
     sound(cluster, &there.name, committed);
 }
 
@@ -116,7 +116,7 @@ fn a_database_comes_back_in_the_second_cluster_too() {
         space.name, there.name, cluster.class, second.class
     );
     second.ararat(&line).ok();
-    spotless(&second.object("restore", &backup));
+    spotless(&second, &second.object("restore", &backup));
     sound(&second, &there.name, committed);
     bench::uninstall(&second);
 }
@@ -168,9 +168,9 @@ fn saved_under_load(cluster: &Kubernetes, space: &Space<'_>) -> (String, u64) {
         .ararat(&format!("backup create {name}-last --from-schedule {name} --wait"))
         .ok();
     for backup in cluster.names(&format!("backups -n ararat -l ararat.dev/schedule-name={name}")) {
-        spotless(&cluster.ended("backup", &backup, Duration::from_secs(120)));
+        spotless(cluster, &cluster.ended("backup", &backup, Duration::from_secs(120)));
     }
-    spotless(&cluster.object("backup", &format!("{name}-last")));
+    spotless(cluster, &cluster.object("backup", &format!("{name}-last")));
     let volumes = cluster.list("podvolumebackups -n ararat");
     let last = volumes
         .iter()

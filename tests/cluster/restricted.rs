@@ -60,12 +60,12 @@ fn a_restricted_namespace_comes_back_with_its_owners_and_groups() {
             space.name
         ))
         .ok();
-    spotless(&cluster.object("backup", &backup));
+    spotless(cluster, &cluster.object("backup", &backup));
     space.destroy();
     cluster
         .ararat(&format!("restore create {backup} --from-backup {backup} --wait"))
         .ok();
-    spotless(&cluster.object("restore", &backup));
+    spotless(cluster, &cluster.object("restore", &backup));
 
     cluster.rolled_out(&space.name, "statefulset/ledger");
     let labels = cluster.get(&format!("namespace {}", space.name))["metadata"]["labels"].to_string();
@@ -113,7 +113,7 @@ fn the_members_of_a_stateful_set_get_their_own_volumes_back() {
         cluster.late()
     );
     cluster.ararat(&line).ok();
-    spotless(&cluster.object("restore", &backup));
+    spotless(cluster, &cluster.object("restore", &backup));
     cluster.rolled_out(&elsewhere.name, "statefulset/ledger");
     for member in 0..3 {
         let number = cluster.shell(&elsewhere.name, &format!("ledger-{member}"), "cat /data/number");

@@ -37,6 +37,27 @@ pub fn key(cluster: &Kubernetes, location: &str) -> String {
     cluster.kubectl(&line).ok().out
 }
 
+/// What is in the repository of a location, read from the store, for the message of a test that expected something else.
+pub fn snapshots(bench: &Bench, location: &str) -> String {
+    let cluster = &bench.cluster;
+    let file = cluster.home.join(format!("{location}.key"));
+    std::fs::write(&file, key(cluster, location)).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let place = bench.store.location(location);
+    let variables: String = place
+        .environment
+        .iter()
+        .map(|(name, value)| format!("{name}={value} "))
+        .collect();
+    let ararat = env!("CARGO_BIN_EXE_ararat");
+    let repo = |verb: &str| {
+        let words = format!("env {variables} {ararat} repo {verb} -r {} --key-file {}", place.url, file.display());
+        cluster.program(&words)
+    };
+    let (snapshots, stats) = (repo("snapshots"), repo("stats"));
+    format!("{}{}\n{}{}", snapshots.out, snapshots.err, stats.out, stats.err)
+}
+
 /// Backs up in the first cluster, restores in the second under another name and class, and compares.
 fn carried_over(bench: &Bench, second: &Kubernetes, place: &Location, location: &str, name: &str) {
     let first = &bench.cluster;
@@ -56,7 +77,7 @@ fn carried_over(bench: &Bench, second: &Kubernetes, place: &Location, location: 
             "backup create {name} --include-namespaces {name} --storage-location {location} --wait"
         ))
         .ok();
-    spotless(&first.object("backup", name));
+    spotless(first, &first.object("backup", name));
     drop(space);
 
     install(second, place, &key(first, location), "--restore-only");
@@ -71,7 +92,7 @@ fn carried_over(bench: &Bench, second: &Kubernetes, place: &Location, location: 
         second.late()
     );
     second.ararat(&line).ok();
-    spotless(&second.object("restore", name));
+    spotless(second, &second.object("restore", name));
     second.rolled_out(&there.name, "deploy/app");
     content::assert_same(&before, &content::listing(second, &there.name, "deploy/app", "/data"));
     assert_eq!(

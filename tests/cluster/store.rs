@@ -48,7 +48,7 @@ fn a_store_that_refuses_for_a_minute_delays_a_backup_and_a_restore_but_fails_nei
     proxy.enable("s3", false);
     std::thread::sleep(Duration::from_secs(60));
     proxy.enable("s3", true);
-    spotless(&cluster.ended("backup", &name, Duration::from_secs(180)));
+    spotless(cluster, &cluster.ended("backup", &name, Duration::from_secs(180)));
 
     let there = Space::awaited(cluster, &format!("{name}-there"));
     let line = format!(
@@ -62,7 +62,7 @@ fn a_store_that_refuses_for_a_minute_delays_a_backup_and_a_restore_but_fails_nei
     proxy.enable("s3", false);
     std::thread::sleep(Duration::from_secs(45));
     proxy.enable("s3", true);
-    spotless(&cluster.ended("restore", &name, Duration::from_secs(180)));
+    spotless(cluster, &cluster.ended("restore", &name, Duration::from_secs(180)));
     cluster.rolled_out(&there.name, "deploy/app");
     cluster.shell(&there.name, "deploy/app", "sha256sum -c /data/sum");
     cluster.ararat(&format!("backup-location delete {name} --confirm")).ok();
