@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use api::download_request::{DownloadKind, DownloadTarget};
-use api::{Backup, BackupPhase, BackupStorageLocation, Restore, archive};
+use api::{Backup, BackupPhase, BackupStorageLocation, Restore, RestorePhase, archive};
 use axum::body::Bytes;
 use engine::format::tree::{EntryKind, TreeReader};
 use engine::repository::{Repository, SnapshotFilter, StoredSnapshot};
@@ -201,31 +201,37 @@ fn of_restore(restore: &Restore, document: &'static str) -> Result<Answer, Strin
             status.phase
         ));
     }
-    let why = status
+    // Where nothing could be written, what became of it stands in its conditions.
+    let said = status.conditions.into_iter().map(|said| said.message);
+    let why: Vec<String> = status
         .failure_reason
         .into_iter()
         .chain(status.validation_errors)
-        .collect::<Vec<_>>()
-        .join("\n");
-    if why.is_empty() {
-        return Err(format!(
-            "The restore {name} left no record: nothing is written to a location that is ReadOnly or another cluster's. What went wrong stands in its events: kubectl describe restores.ararat.dev {name}"
-        ));
-    }
+        .chain(said)
+        .collect();
+    let why = why.join("\n");
     if document == archive::LOG {
         return Ok(Answer::Text(format!(
             "The restore {name} is {:?}.\n{why}\n",
             status.phase
         )));
     }
-    let results = archive::Results {
-        errors: vec![archive::Issue {
-            reason: format!("{:?}", status.phase),
-            about: String::new(),
-            message: why,
-        }],
-        ..archive::Results::default()
+    let issue = archive::Issue {
+        reason: format!("{:?}", status.phase),
+        about: String::new(),
+        message: why,
     };
+    let mut results = archive::Results::default();
+    match status.phase {
+        RestorePhase::Completed | RestorePhase::Planned => results.warnings.push(issue),
+        RestorePhase::New
+        | RestorePhase::FailedValidation
+        | RestorePhase::InProgress
+        | RestorePhase::Canceling
+        | RestorePhase::Canceled
+        | RestorePhase::PartiallyFailed
+        | RestorePhase::Failed => results.errors.push(issue),
+    }
     serde_json::to_string_pretty(&results)
         .map(Answer::Text)
         .map_err(|error| error.to_string())

@@ -261,7 +261,7 @@ fn advice(error: &Error, spec: &BackupStorageLocationSpec) -> Option<String> {
             StoreFailure::Expired => Some(format!("Put fresh credentials into the Secret: {secret}")),
             StoreFailure::ClockSkew => Some("Set the clocks of the nodes right".to_owned()),
             StoreFailure::Unreachable | StoreFailure::Timeout => Some(
-                "Check spec.url, spec.options.endpoint and whether pods of this cluster reach the store; it is tried again every minute".to_owned(),
+                "Check spec.url, spec.options.endpoint and whether pods of this cluster reach the store; it is tried on".to_owned(),
             ),
             StoreFailure::Full => Some("Make room in the store".to_owned()),
             StoreFailure::ReadOnly => Some("Set spec.accessMode to ReadOnly to restore from it".to_owned()),

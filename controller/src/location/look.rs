@@ -7,12 +7,16 @@ use api::location::AccessMode;
 use api::{Backup, BackupStorageLocation, Restore};
 use engine::repository::SnapshotFilter;
 use engine::repository::snapshots::Listing;
+use engine::store::Store;
 use engine::store::probe::{ProbeReport, Verdict, probe};
 
 use super::judge::Seen;
 use super::owner::{self, Decision, Facts};
-use crate::context::Context;
+use crate::context::{Context, engine_now};
 use crate::repositories::{Opened, blocking};
+
+/// No probe takes so long: what is older was left by one that was killed.
+const PROBE_SECONDS: i64 = 3600;
 
 /// What a store was seen to do, since the repository was opened.
 #[derive(Clone, Default)]
@@ -68,7 +72,7 @@ pub async fn look(context: &Context, location: &BackupStorageLocation, probed: P
                 of: probed.of,
             },
             _ => Probed {
-                report: read_write.then(|| probe(opened.repository.store())).transpose()?,
+                report: read_write.then(|| tried(opened.repository.store())).transpose()?,
                 of: Arc::downgrade(&opened),
             },
         };
@@ -118,6 +122,19 @@ pub async fn look(context: &Context, location: &BackupStorageLocation, probed: P
         })
     })
     .await?
+}
+
+/// Probes a store, and clears away what probes of killed controllers have left.
+fn tried(store: &Store) -> engine::words::Result<ProbeReport> {
+    let report = probe(store)?;
+    let now = engine_now();
+    let left = store.list("probe/")?.into_iter();
+    let left = left.filter(|object| now.seconds_since(object.modified) > PROBE_SECONDS);
+    let left: Vec<_> = left.map(|object| object.name).collect();
+    if report.deletes {
+        store.delete(&left)?;
+    }
+    Ok(report)
 }
 
 /// What is worth knowing of a store.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::archive::Record;
+use api::condition::{self, Condition, Said};
 use api::{Backup, BackupPhase, BackupSpec, BackupStatus, words};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -49,7 +50,7 @@ fn status_of(record: &Record, saved: &Saved<'_>, location: &str) -> BackupStatus
         .record
         .as_ref()
         .map_or(saved.snapshot.summary.time, |record| record.ended);
-    let ended = Timestamp::from_nanosecond(i128::from(ended.0)).ok().map(Time);
+    let ended = Timestamp::from_nanosecond(i128::from(ended.0)).unwrap_or_default();
     BackupStatus {
         // The record goes into the snapshot before that is committed; that it is there says the rest.
         phase: match (known.phase.is_restorable(), known.errors.unwrap_or_default()) {
@@ -60,11 +61,26 @@ fn status_of(record: &Record, saved: &Saved<'_>, location: &str) -> BackupStatus
         snapshot_id: Some(saved.snapshot.id.to_string()),
         cluster_id: Some(record.cluster.clone()),
         storage_location: Some(location.to_owned()),
-        completion_timestamp: known.completion_timestamp.clone().or(ended),
+        completion_timestamp: known.completion_timestamp.clone().or(Some(Time(ended))),
         observed_generation: None,
+        conditions: committed(saved, ended),
         open_hooks: Vec::new(),
         failure_reason: None,
         validation_errors: Vec::new(),
         ..known.clone()
     }
+}
+
+/// That it can be restored.
+fn committed(saved: &Saved<'_>, ended: Timestamp) -> Vec<Condition> {
+    let said = Said {
+        kind: "Committed",
+        holds: true,
+        reason: "Synced",
+        message: format!("Snapshot {} has it", saved.snapshot.id),
+        generation: None,
+    };
+    let mut conditions = Vec::new();
+    condition::set(&mut conditions, &said, ended);
+    conditions
 }
