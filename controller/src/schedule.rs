@@ -72,7 +72,7 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
-/// Does what a Schedule asks for now, and gives the next time.
+/// Does what a Schedule asks for at this moment, and gives the next time.
 async fn turn(context: &Context, schedule: &Schedule, memory: &mut Memory) -> kube::Result<Option<Timestamp>> {
     let present = now();
     let name = schedule.name_any();

@@ -92,7 +92,7 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
 }
 
 /// The newest record among snapshots, which are given oldest first.
-pub fn newest<'a>(snapshots: &'a [StoredSnapshot]) -> Option<&'a StoredSnapshot> {
+pub fn newest(snapshots: &[StoredSnapshot]) -> Option<&StoredSnapshot> {
     snapshots.iter().rfind(|snapshot| is_record(snapshot))
 }
 
