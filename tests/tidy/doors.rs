@@ -39,7 +39,15 @@ const THREADS_MEET: &[&str] = &[
 ];
 
 /// Where the command line's words are read.
-const ARGUMENTS: &[&str] = &["cli/src/main.rs", "cli/src/args", "cli/src/commands"];
+const ARGUMENTS: &[&str] = &[
+    "agent/src/args.rs",
+    "agent/src/main.rs",
+    "controller/src/args.rs",
+    "controller/src/main.rs",
+    "cli/src/main.rs",
+    "cli/src/args",
+    "cli/src/commands",
+];
 
 const HOUSES: &[&str] = &[
     "engine/src/",

@@ -42,7 +42,7 @@ pub struct ScheduleSpec {
     /// The time zone of the schedule, e.g. Europe/Berlin; UTC when it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// Make no backups for now.
+    /// Make no backups until this is taken back.
     #[serde(default)]
     pub paused: bool,
     /// Make a backup at once when a time was missed (the controller was not there, or the schedule was paused); otherwise the next time is waited for.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use api::volume::PodVolumeStatus;
 use api::{PodVolumeBackup, PodVolumeRestore, handover};
-use engine::crypto::{hpke, key_text};
+use engine::crypto::hpke::wrap;
+use engine::crypto::key_text;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
@@ -118,7 +119,7 @@ where
     let uid = volume.uid().unwrap_or_default();
     let text = zeroize::Zeroizing::new(serde_json::to_vec(handover)?);
     let sealed =
-        hpke::wrap(public, &handover::info(&uid), &text).map_err(|_| anyhow!("The agent's key cannot be sealed to"))?;
+        wrap(public, &handover::info(&uid), &text).map_err(|_| anyhow!("The agent's key cannot be sealed to"))?;
     let sealed = data_encoding::BASE64.encode(&sealed);
     // The recipient goes with it: an agent that has drawn another key meanwhile asks again.
     let change = json!({ "handover": sealed, "recipient": recipient });
