@@ -1,1 +1,0 @@
-//! Moves volume data between a node and the repository. Empty until the Kubernetes system is built.

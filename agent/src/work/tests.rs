@@ -1,0 +1,236 @@
+//! Volumes from a kubelet's folder into a repository and back, with the keys that the controller would give, and without a cluster.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use api::volume::PodVolumeStatus;
+use engine::repository::SnapshotFilter;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::*;
+use crate::bench::{Bench, fill};
+use crate::marker;
+use crate::volume::samples;
+
+const CLAIM: &str = "claims/shop/data";
+
+/// Every path with its content, or what else it is, and its mode.
+fn listing(folder: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![folder.to_owned()];
+    while let Some(path) = waiting.pop() {
+        let metadata = path.symlink_metadata().unwrap();
+        let content = match metadata.file_type() {
+            kind if kind.is_dir() => {
+                waiting.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+                Vec::new()
+            }
+            kind if kind.is_symlink() => std::fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes(),
+            kind if kind.is_file() => std::fs::read(&path).unwrap(),
+            kind => vec![u8::from(kind.is_fifo())],
+        };
+        found.insert(
+            path.strip_prefix(folder).unwrap().to_owned(),
+            (metadata.mode(), content),
+        );
+    }
+    found
+}
+
+#[test]
+fn a_volume_comes_back_as_it_was_and_unchanged_moves_no_data() {
+    let bench = Bench::new();
+    let source = bench.volume("kubernetes.io~csi", "pvc-1");
+    fill(&source);
+    let first = bench.back_up();
+    assert_eq!(
+        (first.phase, first.errors, &first.message),
+        (VolumePhase::Completed, 0, &None)
+    );
+    assert!(first.bytes_read.unwrap() > 12_000_000 && first.bytes_stored.unwrap() > 0);
+    let progress = first.progress.unwrap();
+    assert_eq!((progress.bytes_done, progress.files_done), (progress.bytes_total, 46));
+    std::thread::sleep(Duration::from_millis(2100));
+    let _ = bench.back_up();
+    let unchanged = bench.back_up();
+    assert_eq!(unchanged.bytes_read, Some(0));
+    assert!(unchanged.bytes_stored.unwrap() < 10_000, "{unchanged:?}");
+    assert!(unchanged.parent_snapshot_id.is_some());
+    // Another pod has it now, and another volume of the kubelet's: it is the same source.
+    let snapshots = bench.owner.snapshots(&SnapshotFilter::default()).unwrap();
+    let record = snapshots[0].record.as_ref().unwrap();
+    assert_eq!(
+        (record.host.as_slice(), record.paths.as_slice()),
+        (b"cluster".as_slice(), [CLAIM.as_bytes().to_vec()].as_slice())
+    );
+    let label = |name: &str| {
+        record
+            .labels
+            .iter()
+            .find(|(label, _)| label == name)
+            .map(|(_, value)| value.as_str())
+    };
+    assert_eq!(label("ararat.dev/kind"), Some("volume"));
+    assert_eq!(
+        (label("ararat.dev/uid"), label("ararat.dev/source")),
+        (Some("backup-uid"), Some(CLAIM))
+    );
+    // Into a volume that has something else already, as a restore that was killed leaves it.
+    let target = bench.volume("kubernetes.io~csi", "pvc-2");
+    std::fs::create_dir_all(target.join("lost+found")).unwrap();
+    std::fs::write(target.join("surplus"), "not of the snapshot").unwrap();
+    std::fs::create_dir_all(target.join("deep/1")).unwrap();
+    let snapshot = unchanged.snapshot_id.unwrap();
+    let restored = bench.restoring(CLAIM, &snapshot, "pvc-2").run().unwrap();
+    assert_eq!(
+        (restored.phase, restored.errors),
+        (VolumePhase::Completed, 0),
+        "{restored:?}"
+    );
+    assert_eq!(restored.snapshot_id.as_deref(), Some(snapshot.as_str()));
+    // Contents are long: only names are shown.
+    let (before, after) = (listing(&source), listing(&target));
+    let differs = |path: &&PathBuf| before.get(*path) != after.get(*path);
+    let differing: Vec<&PathBuf> = before.keys().chain(after.keys()).filter(differs).collect();
+    assert!(differing.is_empty(), "{differing:?}");
+}
+
+#[test]
+fn a_folder_that_vanishes_is_no_snapshot() {
+    let bench = Bench::new();
+    let source = bench.volume("kubernetes.io~csi", "pvc-1");
+    fill(&source);
+    let task = bench.task(samples::backup("b", 1, None), &bench.writer);
+    let found = task.find().ok().unwrap();
+    std::fs::rename(&source, source.with_file_name("taken-away")).unwrap();
+    std::fs::create_dir(&source).unwrap();
+    let Volume::Backup(backup) = &task.volume else {
+        unreachable!("it is one")
+    };
+    let ended = task.backup(&backup.spec, &found);
+    assert!(matches!(ended, Err(Cut::Stopped(Stop::Vanished))));
+    let outcome = Outcome::stopped(Stop::Vanished);
+    assert_eq!((outcome.phase, outcome.snapshot_id), (VolumePhase::Failed, None));
+    assert!(outcome.message.unwrap().contains("was taken away"));
+}
+
+#[test]
+fn a_canceled_backup_leaves_nothing_that_looks_whole_and_the_next_goes_on() {
+    let bench = Bench::new();
+    fill(&bench.volume("kubernetes.io~csi", "pvc-1"));
+    let task = bench.task(samples::backup("b", 1, None), &bench.writer);
+    let found = task.find().ok().unwrap();
+    task.counter.stop(Stop::Canceled);
+    let Volume::Backup(backup) = &task.volume else {
+        unreachable!("it is one")
+    };
+    assert!(matches!(
+        task.backup(&backup.spec, &found),
+        Err(Cut::Stopped(Stop::Canceled))
+    ));
+    let snapshots = bench.owner.snapshots(&SnapshotFilter::default()).unwrap();
+    assert!(snapshots.iter().all(|snapshot| snapshot.summary.incomplete));
+    assert_eq!(bench.back_up().phase, VolumePhase::Completed);
+}
+
+#[test]
+fn a_restore_that_is_canceled_or_lacks_its_snapshot_says_so() {
+    let bench = Bench::new();
+    fill(&bench.volume("kubernetes.io~csi", "pvc-1"));
+    let snapshot = bench.back_up().snapshot_id.unwrap();
+    bench.volume("kubernetes.io~csi", "pvc-2");
+    let task = bench.restoring(CLAIM, &snapshot, "pvc-2");
+    task.counter.stop(Stop::Canceled);
+    assert_eq!(task.run().unwrap_err(), Stop::Canceled);
+    for missing in ["00", "latest", &"00".repeat(16)] {
+        let outcome = bench.restoring(CLAIM, missing, "pvc-2").run().unwrap();
+        assert_eq!(outcome.phase, VolumePhase::Failed);
+        assert!(outcome.message.unwrap().contains("There is no snapshot"));
+    }
+    let mut task = bench.restoring(CLAIM, &snapshot, "pvc-2");
+    task.told = bench.task(samples::backup("b", 1, None), &bench.writer).told;
+    let why = task.run().unwrap().message.unwrap();
+    assert!(
+        why.contains("a reader or an owner") && why.contains("BackupRepository"),
+        "{why}"
+    );
+}
+
+#[test]
+fn a_pod_that_waits_is_told_and_its_folder_is_not_touched_again() {
+    let bench = Bench::new();
+    fill(&bench.volume("kubernetes.io~csi", "pvc-1"));
+    let snapshot = bench.back_up().snapshot_id.unwrap();
+    let target = bench.volume("kubernetes.io~empty-dir", "scratch");
+    let source = "pods/shop/db-0/scratch";
+    // An agent before this one was killed at it.
+    marker::begin(&target).unwrap();
+    std::fs::write(target.join("half"), "half").unwrap();
+    let mut task = bench.restoring(source, &snapshot, "scratch");
+    let Volume::Restore(restore) = &mut task.volume else {
+        unreachable!("it is one")
+    };
+    restore.status = Some(PodVolumeStatus {
+        start_timestamp: Some(Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH)),
+        ..PodVolumeStatus::default()
+    });
+    assert_eq!(task.run().unwrap().phase, VolumePhase::Completed);
+    assert!(target.join(marker::RESTORED).exists() && !target.join(marker::BEGUN).exists());
+    assert!(target.join("deep/1").exists() && !target.join("half").exists());
+    // The pod goes on, and the agent dies before it has said that it is done.
+    std::fs::remove_file(target.join(marker::RESTORED)).unwrap();
+    std::fs::write(target.join("deep/1"), "the pod's own").unwrap();
+    assert_eq!(task.run().unwrap().phase, VolumePhase::Completed);
+    assert_eq!(std::fs::read_to_string(target.join("deep/1")).unwrap(), "the pod's own");
+    assert!(!target.join(marker::RESTORED).exists());
+}
+
+#[test]
+fn what_was_told_the_same_is_open_once_while_it_is_used() {
+    let bench = Bench::new();
+    let task = bench.task(samples::backup("b", 1, None), &bench.writer);
+    let open = |told: &Told| task.repositories.open(told, Access::Write).unwrap();
+    let (first, second) = (open(&task.told), open(&task.told));
+    assert!(Arc::ptr_eq(&first, &second));
+    let other = bench.task(samples::backup("b", 1, None), &bench.reader);
+    assert!(!Arc::ptr_eq(&first, &open(&other.told)));
+}
+
+#[test]
+fn the_status_lists_twenty_failures_each_with_its_path() {
+    let failed: Vec<_> = (0..30)
+        .map(|number| (format!("a/{number}").into_bytes(), "denied".to_owned()))
+        .collect();
+    let listed = failures(&failed);
+    assert_eq!((listed.len(), listed[0].as_str()), (20, "a/0: denied"));
+    assert_eq!(failures(&[(b"a".to_vec(), "a vanished".into())]), ["a vanished"]);
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_waited_for_until_somebody_cancels() {
+    let bench = Bench::new();
+    fill(&bench.volume("kubernetes.io~csi", "pvc-1"));
+    let mut task = bench.task(samples::backup("b", 1, None), &bench.writer);
+    let mut handover = bench.handover(&bench.writer);
+    handover.url = "s3://bucket/prefix".into();
+    // Nobody listens there.
+    handover.options.insert("endpoint".into(), "http://127.0.0.1:9".into());
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        handover.environment.insert(name.into(), "hunter2".into());
+    }
+    task.told = Told::new(handover);
+    let counter = Arc::clone(&task.counter);
+    let works = std::thread::spawn(move || task.run());
+    let since = Instant::now();
+    while counter.remarked().is_none() && since.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let remark = counter.remarked().unwrap();
+    assert!(
+        remark.contains("cannot be reached") && remark.contains("trying again") && !remark.contains("hunter2"),
+        "{remark}"
+    );
+    counter.stop(Stop::Canceled);
+    assert_eq!(works.join().unwrap().unwrap_err(), Stop::Canceled);
+}
