@@ -409,3 +409,25 @@ fn a_snapshot_with_more_errors_than_it_names_deletes_nothing() {
     assert!(bench.path("extra").exists() && !bench.path("kept").exists());
     assert!(names.iter().all(|name| bench.path(name).exists()));
 }
+
+/// Every ext4 has `lost+found`, so backups have it, too. Met in the snapshot and in the target, it was taken for a name that the file system takes twice,
+/// and nothing at the root was deleted.
+#[test]
+fn lost_and_found_on_both_sides_spares_nothing_but_itself() {
+    let bench = Bench::new();
+    plant(bench.folder.path(), &["kept", "lost+found/a"]);
+    bench.backup();
+    for there in ["lost+found/a", "lost+found/b"] {
+        let place = tempfile::tempdir().unwrap();
+        plant(place.path(), &[there, "surplus", "m/surplus"]);
+        run(&bench, &deleting(place.path()));
+        assert_eq!(left(place.path()), ["kept", "lost+found/a"], "{there}");
+    }
+    let without = Bench::new();
+    plant(without.folder.path(), &["kept"]);
+    without.backup();
+    let place = tempfile::tempdir().unwrap();
+    plant(place.path(), &["lost+found/a", "surplus"]);
+    assert_eq!(run(&without, &deleting(place.path())).deleted, 1);
+    assert_eq!(left(place.path()), ["kept", "lost+found/a"]);
+}

@@ -47,16 +47,15 @@ impl Surplus {
 
     /// Lists the folder, before anything is restored into it.
     pub(super) fn list(&mut self, folder: &Folder) -> Result<(), Failure> {
-        let is_root = folder.path().is_empty();
-        let mut names = folder.list()?;
-        if is_root {
-            // A file system's own, on every fresh volume.
-            names.retain(|name| name != b"lost+found");
-        }
+        let names = folder.list()?;
         let mut there = There {
             met: vec![false; names.len()],
             names,
         };
+        if folder.path().is_empty() {
+            // A file system's own, on every fresh volume: never surplus, whether the snapshot has one or not.
+            there.meet(b"lost+found");
+        }
         for name in std::mem::take(&mut self.met).iter() {
             self.is_unlisted = !there.meet(name);
         }
