@@ -235,5 +235,8 @@ pub fn spotless(cluster: &Kubernetes, object: &Value) {
     }
     let (kind, name) = (text(object, "/kind").to_lowercase(), text(object, "/metadata/name"));
     let described = cluster.ararat(&format!("{kind} describe {name} --details"));
-    panic!("{kind} {name} is {phase}, (errors, warnings) are {counts:?}\n{}\n{}", described.out, described.err);
+    panic!(
+        "{kind} {name} is {phase}, (errors, warnings) are {counts:?}\n{}\n{}",
+        described.out, described.err
+    );
 }

@@ -1,9 +1,11 @@
 //! The classic guide, word for word apart from the program's name: back up an application by its label, lose its
 //! namespace, get it back. This is the thin story: when it holds, everything is connected.
 
+use std::time::Duration;
+
 use crate::bench::{self, spotless};
 use crate::content;
-use crate::kubernetes::text;
+use crate::kubernetes::{text, wait};
 use crate::space::Space;
 use crate::workload;
 
@@ -134,8 +136,11 @@ fn the_classic_guide_works_word_for_word() {
 /// No holder pod, and nothing of a restore's own making but its words, is left in a namespace.
 #[track_caller]
 pub fn nothing_left(cluster: &crate::kubernetes::Kubernetes, namespace: &str) {
-    let holders = cluster.names(&format!("pods -n {namespace} -l ararat.dev/holder"));
-    assert!(holders.is_empty(), "{holders:?}");
+    // A holder that was told to go may still be on its way.
+    wait("holder pods to go", Duration::from_secs(60), || {
+        let holders = cluster.names(&format!("pods -n {namespace} -l ararat.dev/holder"));
+        holders.is_empty().then_some(())
+    });
     for claim in cluster.list(&format!("pvc -n {namespace}")) {
         let finalizers = claim["metadata"]["finalizers"].to_string();
         assert!(!finalizers.contains("ararat"), "{claim:#}");

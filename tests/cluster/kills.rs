@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::bench::{self, spotless};
 use crate::guide::nothing_left;
-use crate::kubernetes::{Kubernetes, number, text, wait};
+use crate::kubernetes::{Kubernetes, number, text};
 use crate::objects::many;
 use crate::space::Space;
 use crate::workload;
@@ -131,17 +131,24 @@ fn whoever_is_killed_whenever_the_end_is_the_same() {
             .filter(|item| item["spec"].to_string().contains(&name) && text(item, "/status/phase") != "Processed");
         assert_eq!(left.count(), 0, "{kind} are left: {items:#?}");
     }
-    crate::schedules::prune(cluster, &name);
-    // Sessions that a killed agent has left open are fenced by the first prune, and what they had written goes with the second at the latest.
+    // Sessions that a killed agent has left open are fenced by the first prune, and what they had written goes with the next ones. One pack
+    // stays: it has the record of the cluster that owns the location.
     let packs = story.store.folder().join("data/ararat").join(&name).join("p");
-    wait("the store to be empty", Duration::from_secs(300), || {
-        // One pack has the record of the cluster that owns the location.
+    for prunes in 1.. {
+        crate::schedules::prune(cluster, &name);
         let left = files(&packs);
-        if left > 1 {
-            crate::schedules::prune(cluster, &name);
+        if left == 1 {
+            break;
         }
-        (left == 1).then_some(())
-    });
+        let message = text(&cluster.object("backuprepository", &name), "/status/lastPrune/message");
+        println!("{left} packs are left after prune {prunes}: {message}");
+        assert!(
+            prunes < 6,
+            "{left} packs stay\n{}",
+            crate::second::snapshots(&story, &name)
+        );
+        std::thread::sleep(Duration::from_secs(10));
+    }
     cluster.ararat(&format!("backup-location delete {name} --confirm")).ok();
     bench::ready(cluster);
 }

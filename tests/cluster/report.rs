@@ -1,6 +1,6 @@
 //! What is printed with a story that fails: what the cluster says of itself, and the logs of Ararat's programs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What is asked, in the order in which it helps.
@@ -32,7 +32,7 @@ pub fn on_failure(folder: PathBuf) {
     }));
 }
 
-fn report(folder: &PathBuf, story: &str) -> String {
+fn report(folder: &Path, story: &str) -> String {
     let (mut whole, mut short) = (String::new(), String::new());
     for question in QUESTIONS {
         let mut command = Command::new("timeout");

@@ -106,7 +106,9 @@ pub fn prune(cluster: &Kubernetes, location: &str) {
     cluster.kubectl(&change).ok();
     let done = wait("the prune", Duration::from_secs(120), || {
         let repository = cluster.object("backuprepository", location);
-        (text(&repository, "/status/pruneNow") == stamp).then_some(repository)
+        let is_done = text(&repository, "/status/pruneNow") == stamp
+            && !text(&repository, "/status/lastPrune/completed").is_empty();
+        is_done.then_some(repository)
     });
     assert_eq!(text(&done, "/status/lastPrune/succeeded"), "true", "{done:#}");
 }

@@ -102,7 +102,7 @@ fn a_store_that_is_not_there_is_named_with_the_cause() {
     cluster
         .ararat(&format!("backup create {name} --storage-location {name}"))
         .fails()
-        .says(&[&name, "default"]);
+        .says(&[&name, "BackupStorageLocation"]);
 }
 
 #[test]
