@@ -207,6 +207,9 @@ pub struct RestoreStatus {
     /// Hooks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks: Option<HookCounts>,
+    /// Hooks that have run, each with its pod: they do not run twice when the controller was restarted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks_done: Vec<String>,
     /// The snapshot with log and results; there once the restore has ended.
     #[serde(default, rename = "recordID", skip_serializing_if = "Option::is_none")]
     pub record_id: Option<String>,

@@ -16,6 +16,7 @@ use super::existing::{self, Met};
 use super::facts::template_path;
 use super::fields::{self, text};
 use super::owners;
+use super::plan::Item;
 use super::refusal::{Verdict, advice, judge};
 use super::requests;
 use super::rewrite::{self, Rewritten, rewrite, stamp};
@@ -206,7 +207,12 @@ async fn settle(work: &Work, place: usize, kind: &Kind, plain: &Value, mut full:
             reason,
             message: say(&error),
         };
-        let waited = match judge(&error) {
+        let mut verdict = judge(&error);
+        // The port, or address, may be taken by this very object: its name is looked at after its ports.
+        if matches!(verdict, Verdict::FreePorts | Verdict::FreeFamilies) && is_here(work, item, kind).await {
+            verdict = Verdict::Exists;
+        }
+        let waited = match verdict {
             Verdict::Exists => match existing::meet(work, item, kind, plain, &full).await {
                 Met::Ours(uid) => {
                     count(&work.tally.created);
@@ -254,6 +260,10 @@ async fn settle(work: &Work, place: usize, kind: &Kind, plain: &Value, mut full:
         }
         pause = (pause * 2).min(Duration::from_secs(5));
     }
+}
+
+async fn is_here(work: &Work, item: &Item, kind: &Kind) -> bool {
+    matches!(work.get(kind, &item.target, &work.target_name(item)).await, Ok(Some(_)))
 }
 
 /// Everything that others must know of an object that is there through this restore.

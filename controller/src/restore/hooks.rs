@@ -1,13 +1,12 @@
 //! Hooks of a restore: containers that are put before a pod's own, and commands that run in pods once they have started.
 //!
-//! The pods of a restored workload are known by its selector, as many as it wants. Every wait ends: a hook without a word on it waits five minutes. When the
-//! controller dies while hooks run, they run again.
+//! The pods of a restored workload are known by its selector, as many as it wants. Every wait ends: a hook without a word on it waits five minutes. What has run is written
+//! down, so that a controller that begins again runs a hook a second time only if the one before it died while it ran.
 
 mod pods;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use api::hook::{self, Moment, OnError, RestoreExecHook, RestoreHook};
@@ -170,23 +169,56 @@ async fn of_workload(work: &Arc<Work>, expected: &Expected) {
         }
     };
     let in_pods = futures::stream::iter(pods).for_each_concurrent(AT_ONCE, |pod| async move {
-        for (name, hook) in &expected.hooks {
+        for (number, (name, hook)) in expected.hooks.iter().enumerate() {
             let about = format!("pods/{}/{pod}", item.target);
-            if let Err(why) = started(work, &item.target, &pod, hook).await {
-                failed(work, &about, name, hook, &why);
+            let key = format!("{about} {name} {number}");
+            if work.known().hooks_done.contains(&key) {
                 continue;
             }
-            let command = api::hook::ExecHook::from(hook.clone());
-            match exec::run(&work.context.client, &item.target, &pod, &command).await {
+            match in_pod(work, &item.target, &pod, hook).await {
                 Ok(()) => {
-                    work.tally.hooks_attempted.fetch_add(1, Ordering::Relaxed);
+                    count(&work.tally.hooks_attempted);
                     work.issues.log(&format!("{about}: the hook {name} has run"));
                 }
+                Err(_) if work.stop.is_asked() => return,
                 Err(why) => failed(work, &about, name, hook, &why),
             }
+            note(work, key).await;
         }
     });
     in_pods.await;
+}
+
+/// Runs a hook in a pod, once its container has started.
+async fn in_pod(work: &Work, namespace: &str, pod: &str, hook: &RestoreExecHook) -> Result<(), String> {
+    started(work, namespace, pod, hook).await?;
+    exec::run(
+        &work.context.client,
+        namespace,
+        pod,
+        &api::hook::ExecHook::from(hook.clone()),
+    )
+    .await
+}
+
+/// Writes down that a hook has run.
+async fn note(work: &Work, key: String) {
+    let done = {
+        let mut known = work.known();
+        known.hooks_done.push(key);
+        known.hooks_done.clone()
+    };
+    if let Err(error) = work
+        .context
+        .patch_status::<api::Restore>(&work.name, &serde_json::json!({ "hooksDone": done }))
+        .await
+    {
+        tracing::warn!(
+            "Could not write down that a hook of the Restore {} has run: {}",
+            work.name,
+            crate::context::say(&error)
+        );
+    }
 }
 
 /// Waits until the container that a hook runs in has started.

@@ -37,7 +37,10 @@ const PODS_WITHIN: Duration = Duration::from_secs(60);
 /// When the backup cannot be read, or the server does not answer.
 pub async fn run(work: &Arc<Work>) -> Result<()> {
     if work.spec().existing_resource_policy == ExistingPolicy::Recreate {
-        recreate::clear(work).await?;
+        match work.stop.or(recreate::clear(work)).await {
+            Ok(cleared) => cleared?,
+            Err(_) => return Ok(()),
+        }
     }
     for (level, places) in levels(work, |item| !item.level.tier.is_held()) {
         if work.stop.is_asked() {
@@ -49,10 +52,11 @@ pub async fn run(work: &Arc<Work>) -> Result<()> {
             apply::retry(work).await?;
         }
         apply::make(work, places.clone()).await?;
-        match level.tier {
-            Tier::Definitions => ground::definitions(work, &places).await?,
-            Tier::Namespaces => ground::namespaces(work).await,
-            _ => {}
+        if level.tier == Tier::Definitions {
+            ground::definitions(work, &places).await?;
+        }
+        if level.tier == Tier::Namespaces {
+            ground::namespaces(work).await;
         }
     }
     if !work
@@ -214,15 +218,9 @@ fn targets(work: &Work) -> Vec<Target> {
             }
         }
     }
-    let own: usize = work
-        .plan
-        .restored()
-        .filter(|(_, item)| &*item.facts.resource == "pods")
-        .map(|(_, item)| work.pod_records(&item.facts.namespace, &item.facts.name).len())
-        .sum();
     work.tally
         .volumes_total
-        .store((targets.len() + own) as u64, Ordering::Relaxed);
+        .fetch_add(targets.len() as u64, Ordering::Relaxed);
     targets
 }
 
@@ -261,6 +259,7 @@ fn fill_pods(work: &Arc<Work>, filling: &mut JoinSet<bool>, slots: &Arc<Semaphor
                 record: record.clone(),
             };
             let (work, slots) = (Arc::clone(work), Arc::clone(slots));
+            count(&work.tally.volumes_total);
             filling.spawn(async move {
                 let _slot = slots.acquire_owned().await;
                 volumes::fill(work, target).await
@@ -290,7 +289,7 @@ async fn last_tries(work: &Arc<Work>) -> Result<()> {
         if work.stop.sleep(pause).await.is_err() {
             return Ok(());
         }
-        pause = (pause * 2).min(Duration::from_secs(10));
+        pause = (pause * 2).min(Duration::from_secs(5));
     }
 }
 

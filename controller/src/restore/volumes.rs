@@ -13,15 +13,14 @@ use api::volume::{PodVolumeRestoreSpec, PodVolumeStatus, VolumePhase};
 use api::{PodVolumeRestore, words};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
-use kube::{Api, Resource};
+use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
 
 use self::place::{Found, Lost};
 use super::tally::count;
 use super::work::Work;
-use crate::context::{is_conflict, is_passing, now, say};
-use crate::volumes::holder;
+use crate::context::{Context, is_conflict, is_passing, now, say};
 use crate::watched::change;
 
 /// How often a volume is tried whose pod or node went away.
@@ -32,8 +31,6 @@ const SILENCE: Duration = Duration::from_secs(300);
 const NO_AGENT: Duration = Duration::from_secs(120);
 /// How long an agent may take to stop.
 const STOPPING: Duration = Duration::from_secs(20);
-/// How long a holder pod may take to go.
-const GONE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Which volume is filled.
 #[derive(Clone, Debug)]
@@ -78,6 +75,8 @@ pub async fn fill(work: Arc<Work>, target: Target) -> bool {
     let mut last = String::new();
     for attempt in 0..ATTEMPTS {
         let ended = self::attempt(&work, &target, attempt).await;
+        // Whoever made the pod, and however it ended: neither the next attempt nor the application shall meet it.
+        place::release(&work, &target).await;
         match ended {
             Ended::Done(status) => return done(&work, &about, &status),
             Ended::Gone(why) => {
@@ -170,10 +169,7 @@ async fn attempt(work: &Work, target: &Target, attempt: usize) -> Ended {
     };
     let found = match found {
         Ok(found) => found,
-        Err(Lost::Stopped) => {
-            place::release(work, target).await;
-            return Ended::Stopped;
-        }
+        Err(Lost::Stopped) => return Ended::Stopped,
         Err(Lost::Never(reason, why)) => return Ended::Failed(reason, why),
     };
     if let Some(known) = &known
@@ -185,23 +181,12 @@ async fn attempt(work: &Work, target: &Target, attempt: usize) -> Ended {
     if known.is_none()
         && let Err(why) = make(work, target, &name, &found).await
     {
-        place::release(work, target).await;
         return Ended::Failed("VolumeFailed", why);
     }
-    let ended = wait(work, target, &name, &found).await;
-    let ended = match ended {
+    match wait(work, target, &name, &found).await {
         Ended::Done(status) => finished(work, target, None, *status).await,
-        other => other,
-    };
-    match &ended {
-        // The next one must not be in the way of this one, nor this one in the way of the application.
-        Ended::Gone(_) | Ended::Done(_) if target.is_claim() => {
-            let pod = &found.place.pod_name;
-            holder::release_and_wait(&work.context, &target.namespace, pod, GONE_WITHIN).await;
-        }
-        _ => place::release(work, target).await,
+        other @ (Ended::Gone(_) | Ended::Failed(..) | Ended::Stopped) => other,
     }
-    ended
 }
 
 /// What a final word of an agent means: a failure whose pod is gone is worth another attempt.
@@ -344,12 +329,32 @@ async fn agent_runs_on(work: &Work, node: &str) -> bool {
 /// Bytes done and bytes known of all volumes of a restore, as the agents have said.
 pub fn bytes(work: &Work) -> (u64, u64) {
     let volumes = work.context.watches.volume_restores.all();
+    // Of a volume that is tried again, the new attempt counts.
+    let counts = |status: &&PodVolumeStatus| !matches!(status.phase, VolumePhase::Failed | VolumePhase::Canceled);
     let ours = volumes.iter().filter(|volume| volume.spec.restore_uid == work.uid);
-    let progress = ours.filter_map(|volume| volume.status.as_ref()?.progress);
+    let progress = ours.filter_map(|volume| volume.status.as_ref().filter(counts)?.progress);
     progress.fold((0, 0), |(done, total), progress| {
         (
             done + progress.bytes_done,
             total + progress.bytes_total.max(progress.bytes_done),
         )
     })
+}
+
+/// Has the agents stop whatever they still do for a restore that has ended.
+pub async fn cancel_all(context: &Context, restore_uid: &str) {
+    let volumes: Api<PodVolumeRestore> = context.api();
+    for volume in context.watches.volume_restores.all() {
+        let is_final = volume.status.as_ref().is_some_and(|status| status.phase.is_final());
+        if volume.spec.restore_uid == restore_uid && !is_final && !volume.spec.cancel {
+            let patch = Patch::Merge(json!({ "spec": { "cancel": true } }));
+            if let Err(error) = volumes.patch(&volume.name_any(), &PatchParams::default(), &patch).await {
+                tracing::warn!(
+                    "Could not stop the PodVolumeRestore {}: {}",
+                    volume.name_any(),
+                    say(&error)
+                );
+            }
+        }
+    }
 }

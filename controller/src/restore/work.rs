@@ -73,6 +73,8 @@ pub struct Known {
     pub pods: Vec<usize>,
     /// Workloads whose pods have hooks.
     pub expected: Vec<Expected>,
+    /// Hooks that have run, each with its pod.
+    pub hooks_done: Vec<String>,
     /// Objects that cannot be made yet.
     pub postponed: BTreeMap<usize, Refusal>,
 }
@@ -119,6 +121,7 @@ impl Work {
             return Some(kind.clone());
         }
         let of_backup = self.plan.kinds.get(resource)?.clone();
+        let of_version = of_backup.version.clone();
         let here = self
             .found
             .read()
@@ -131,21 +134,24 @@ impl Work {
                 version: of_backup.version,
                 ..here
             }),
-            Some(here) => {
-                self.issues.warning(
-                    "VersionChanged",
-                    resource.to_string(),
-                    format!(
-                        "{} is not served here; {} is used, which may have other fields",
-                        of_backup.api_version(),
-                        here.api_version()
-                    ),
-                );
-                Some(here)
-            }
+            Some(here) => Some(here),
             None => None,
         };
-        self.known().kinds.insert(Arc::clone(resource), kind.clone());
+        let before = self.known().kinds.insert(Arc::clone(resource), kind.clone());
+        // Many ask at once; one says it.
+        if let Some(here) = kind
+            .as_ref()
+            .filter(|here| here.version != of_version && !matches!(before, Some(Some(_))))
+        {
+            self.issues.warning(
+                "VersionChanged",
+                resource.to_string(),
+                format!(
+                    "{of_version} is not served here; {} is used, which may have other fields",
+                    here.api_version()
+                ),
+            );
+        }
         kind
     }
 

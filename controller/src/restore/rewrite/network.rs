@@ -76,11 +76,12 @@ pub fn gateway(object: &mut Value, mapping: &Mapping) {
         match value {
             Value::Object(map) => {
                 for (name, value) in map {
-                    match value {
-                        Value::String(namespace) if name == "namespace" => {
-                            *namespace = mapping.namespace(namespace).to_owned()
+                    if let Value::String(namespace) = value {
+                        if name == "namespace" {
+                            *namespace = mapping.namespace(namespace).to_owned();
                         }
-                        other => walk(other, mapping),
+                    } else {
+                        walk(value, mapping);
                     }
                 }
             }

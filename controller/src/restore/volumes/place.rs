@@ -19,6 +19,9 @@ const HOLDER_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a pod may take until its init container runs.
 const POD_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// How long a holder pod may take to go.
+const GONE_WITHIN: Duration = Duration::from_secs(60);
+
 /// Where a volume is.
 pub struct Found {
     /// The node.
@@ -202,11 +205,18 @@ pub async fn is_gone(work: &Work, target: &Target, uid: Option<&str>) -> bool {
     }
 }
 
-/// Lets a claim go.
+/// Lets a claim go, and waits until it is; a restore that is stopped does not wait.
 pub async fn release(work: &Work, target: &Target) {
-    if target.is_claim() {
-        holder::release(&work.context, &target.namespace, &holder::name(&hold_of(work, target))).await;
+    if !target.is_claim() {
+        return;
     }
+    let pod = holder::name(&hold_of(work, target));
+    let at_most = if work.stop.is_asked() {
+        Duration::ZERO
+    } else {
+        GONE_WITHIN
+    };
+    holder::release_and_wait(&work.context, &target.namespace, &pod, at_most).await;
 }
 
 /// Asks the server again while it is busy or away.
