@@ -94,7 +94,7 @@ pub fn report(error: &anyhow::Error, json: bool) -> ExitCode {
 }
 
 /// The error and its causes, each once: many name their cause themselves.
-fn message_of(error: &anyhow::Error) -> String {
+pub fn message_of(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for cause in error.chain() {
         let refusal = cause.downcast_ref::<kube::Error>().map(refusal::explain);

@@ -13,9 +13,11 @@ use engine::repository::{Credential as RepositoryCredential, new_first_key, repo
 use engine::store::{Location, StoreOptions};
 use engine::words::Error;
 use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::api::ListParams;
 use zeroize::Zeroizing;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, refusal};
 use crate::failure::Failure;
 use crate::installation::location::{Credential, LocationPlan, agent_credential_name, credential_name, key_name};
 use crate::new_key;
@@ -33,7 +35,8 @@ pub struct LocationWish {
     pub agent_credentials_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
     pub recovery_sheet: Option<PathBuf>,
-    pub is_default: bool,
+    /// Whether backups that name no location go there; when it is not said, it stays as it is, and a first location does.
+    pub is_default: Option<bool>,
     pub is_read_only: bool,
     /// Fields of the location that are named by themselves, e.g. pruneFrequency.
     pub frequencies: BTreeMap<String, String>,
@@ -59,15 +62,16 @@ impl LocationWish {
     pub async fn plan(&self, cluster: Option<&Cluster>) -> Result<(LocationPlan, KeyOrigin)> {
         let location = self.location()?;
         let options = self.options()?;
-        if let Some(cluster) = cluster {
-            self.refuse_another_url(cluster).await?;
-        }
+        let is_default = match cluster {
+            Some(cluster) => self.is_default_among(&self.others(cluster).await?),
+            None => self.is_default.unwrap_or(true),
+        };
         let (key, origin) = self.key(cluster, &location).await?;
         let plan = LocationPlan {
             name: self.name.clone(),
             url: self.url.clone(),
             options,
-            is_default: self.is_default,
+            is_default,
             is_read_only: self.is_read_only,
             credential: credential(cluster, self.credentials_file.as_deref(), &credential_name(&self.name)).await?,
             agent_credential: credential(
@@ -121,22 +125,34 @@ impl LocationWish {
         Ok(options)
     }
 
-    /// A location's URL does not change: there would be another repository, and the key of the first would go with it.
-    async fn refuse_another_url(&self, cluster: &Cluster) -> Result<()> {
-        let there = match cluster.api::<BackupStorageLocation>().get_opt(&self.name).await {
-            Err(error) if crate::cluster::refusal::is_kind_unknown(&error) => None,
-            other => other?,
+    /// The locations that are there. A location's URL does not change: there would be another repository, and the key of the first would go with it.
+    async fn others(&self, cluster: &Cluster) -> Result<Vec<BackupStorageLocation>> {
+        let there = match cluster
+            .api::<BackupStorageLocation>()
+            .list(&ListParams::default())
+            .await
+        {
+            Err(error) if refusal::is_kind_unknown(&error) => Vec::new(),
+            other => other?.items,
         };
-        match there {
-            Some(there) if there.spec.url != self.url => {
+        match there.iter().find(|location| location.name_any() == self.name) {
+            Some(same) if same.spec.url != self.url => {
                 let failure = Failure::new(format!(
                     "The location `{}` is there already, at {}",
-                    self.name, there.spec.url
+                    self.name, same.spec.url
                 ));
-                Err(failure.hint("Give the new one another name (--location-name), or delete that one first: no data is deleted with it.").into())
+                let hint = "Give the new one another name (--location-name), or delete that one first: no data is deleted with it.";
+                Err(failure.hint(hint).into())
             }
-            _ => Ok(()),
+            _ => Ok(there),
         }
+    }
+
+    fn is_default_among(&self, there: &[BackupStorageLocation]) -> bool {
+        let same = there.iter().find(|location| location.name_any() == self.name);
+        self.is_default
+            .or_else(|| same.map(|same| same.spec.default))
+            .unwrap_or_else(|| !there.iter().any(|location| location.spec.default))
     }
 
     async fn key(
@@ -261,6 +277,24 @@ mod tests {
         let (plan, origin) = planned(&wish()).unwrap();
         assert_eq!((origin, plan.key.is_none()), (KeyOrigin::LeftOut, true));
         assert_eq!(plan.options["pathStyle"], "true");
+    }
+
+    #[test]
+    fn the_first_location_is_the_default_one_and_a_later_one_only_when_that_is_said() {
+        let there = |name: &str, default| {
+            let mut location = BackupStorageLocation::new(name, api::BackupStorageLocationSpec::default());
+            location.spec.default = default;
+            location
+        };
+        assert!(wish().is_default_among(&[]));
+        assert!(!wish().is_default_among(&[there("other", true)]));
+        assert!(!wish().is_default_among(&[there("default", false), there("other", true)]));
+        assert!(wish().is_default_among(&[there("default", true)]));
+        let said = LocationWish {
+            is_default: Some(true),
+            ..wish()
+        };
+        assert!(said.is_default_among(&[there("other", true)]));
     }
 
     #[test]

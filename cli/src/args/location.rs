@@ -10,7 +10,7 @@ use crate::new_location::LocationWish;
 #[command(next_help_heading = "The location")]
 pub struct LocationArgs {
     /// How the store is reached: endpoint=URL, region=NAME, pathStyle=true|false, proxy=URL (may be repeated)
-    #[arg(long = "location-option", alias = "option", value_name = "NAME=VALUE")]
+    #[arg(long = "location-option", visible_alias = "option", value_name = "NAME=VALUE")]
     pub options: Vec<String>,
     /// A PEM file with certificates to trust besides the well-known ones
     #[arg(long = "location-ca-file", alias = "ca-file", value_name = "FILE")]
@@ -42,7 +42,7 @@ impl LocationArgs {
             agent_credentials_file: self.agent_credentials_file.clone(),
             key_file: self.key_file.clone(),
             recovery_sheet: self.recovery_sheet.clone(),
-            is_default: true,
+            is_default: None,
             is_read_only: false,
             frequencies: BTreeMap::new(),
         }

@@ -8,7 +8,7 @@ use crate::cluster::selector;
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Which objects")]
 pub struct SelectionArgs {
-    /// Only of these namespaces, comma-separated; globs (*, ?, [abc]) allowed
+    /// Only of these namespaces, comma-separated; globs (*, ?) allowed
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub include_namespaces: Vec<String>,
     /// Not of these namespaces

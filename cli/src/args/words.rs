@@ -20,19 +20,40 @@ const VERBS: &[&str] = &[
     "create", "get", "describe", "logs", "delete", "download", "cancel", "pause", "unpause",
 ];
 
-/// `ararat get backups` means `ararat backup get`.
-pub fn arranged(mut words: Vec<OsString>) -> Vec<OsString> {
-    let word = |place: usize| words.get(place).and_then(|word| word.to_str());
+/// Flags of a cluster that may come before everything, as kubectl's may; their values follow them.
+const CLUSTER_FLAGS: &[&str] = &["-n", "--namespace", "--kubeconfig", "--context"];
+
+/// `ararat get backups` means `ararat backup get`, and `ararat --context test backup get` means `ararat backup --context test get`.
+pub fn arranged(words: Vec<OsString>) -> Vec<OsString> {
+    let mut words = words.into_iter().peekable();
+    let (mut before, mut flags) = (Vec::new(), Vec::new());
+    before.extend(words.next());
+    while let Some(flag) = words.next_if(|word| word.to_string_lossy().starts_with('-')) {
+        let text = flag.to_string_lossy().into_owned();
+        if CLUSTER_FLAGS.contains(&text.as_str()) {
+            flags.push(flag);
+            flags.extend(words.next());
+        } else if CLUSTER_FLAGS.iter().any(|name| text.starts_with(&format!("{name}="))) {
+            flags.push(flag);
+        } else {
+            before.push(flag);
+        }
+    }
+    let mut rest: Vec<OsString> = words.collect();
+    let word = |place: usize| rest.get(place).and_then(|word| word.to_str());
     let noun = NOUNS
         .iter()
-        .find(|(noun, _)| Some(*noun) == word(2))
+        .find(|(noun, _)| Some(*noun) == word(1))
         .map(|(_, family)| *family);
-    if let (Some(verb), Some(noun)) = (word(1).filter(|verb| VERBS.contains(verb)), noun) {
-        let verb = verb.to_owned();
-        words[1] = noun.into();
-        words[2] = verb.into();
+    if let (Some(true), Some(noun)) = (word(0).map(|verb| VERBS.contains(&verb)), noun) {
+        rest.swap(0, 1);
+        rest[0] = noun.into();
     }
-    words
+    let family = rest.len().min(1);
+    before.extend(rest.drain(..family));
+    before.extend(flags);
+    before.extend(rest);
+    before
 }
 
 /// What help calls the program: as a plugin of kubectl it is `kubectl ararat`.
@@ -69,7 +90,18 @@ mod tests {
             said("ararat describe backup-location x"),
             "ararat backup-location describe x"
         );
+        assert_eq!(
+            said("ararat -n a --context=b get backups -o c"),
+            "ararat backup -n a --context=b get -o c"
+        );
+        assert_eq!(
+            said("ararat -v --kubeconfig f version"),
+            "ararat -v version --kubeconfig f"
+        );
         for other in [
+            "ararat -q repo -r x init",
+            "ararat --help",
+            "ararat -n",
             "ararat backup get",
             "ararat repo backup .",
             "ararat",

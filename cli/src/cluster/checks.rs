@@ -64,8 +64,24 @@ pub async fn location(cluster: &Cluster, name: Option<&str>) -> Result<BackupSto
         .await?
         .items;
     let count = locations.len();
-    if let Some(location) = locations.iter().find(|location| location.spec.default) {
-        return Ok(location.clone());
+    let defaults: Vec<&BackupStorageLocation> = locations.iter().filter(|location| location.spec.default).collect();
+    if let [location] = defaults.as_slice() {
+        return Ok((*location).clone());
+    }
+    if let [first, ..] = defaults.as_slice() {
+        let names: Vec<String> = defaults
+            .iter()
+            .map(|location| format!("`{}`", location.name_any()))
+            .collect();
+        let failure = Failure::new(format!(
+            "More than one location is the default one: {}",
+            names.join(" and ")
+        ));
+        let hint = format!(
+            "Name one with --storage-location, or make one of them the only default: `ararat backup-location set {} --default`.",
+            first.name_any()
+        );
+        return Err(failure.hint(hint).into());
     }
     match locations.into_iter().next() {
         Some(location) if count == 1 => Ok(location),

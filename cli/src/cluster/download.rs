@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, PostParams};
 
 use super::wait::{Waited, until_within};
-use super::{Cluster, http};
+use super::{Cluster, http, refusal};
 use crate::failure::Failure;
 
 /// How long the controller may take to answer.
@@ -145,9 +145,12 @@ async fn read_from(
     };
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let forwarded = pods.portforward(pod, &[port]).await;
-    let mut forwarded = forwarded.map_err(|error| match &error {
-        kube::Error::Api(status) if status.code == 403 => Trouble::Refused(error.into()),
-        _ => Trouble::Broken(anyhow::Error::from(error).context(format!("Could not forward a port to pod {pod}"))),
+    let mut forwarded = forwarded.map_err(|error| {
+        if refusal::is_forbidden(&error) {
+            Trouble::Refused(error.into())
+        } else {
+            Trouble::Broken(anyhow::Error::from(error).context(format!("Could not forward a port to pod {pod}")))
+        }
     })?;
     let stream = forwarded
         .take_stream(port)

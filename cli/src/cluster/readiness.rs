@@ -17,7 +17,7 @@ use crate::installation::{AGENT, CONTROLLER};
 use crate::output::progress::Shown;
 
 /// A location that says the same for so long after everything runs will not mend by itself.
-const LOCATION_PATIENCE: Duration = Duration::from_secs(30);
+const LOCATION_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until the controller, the agents and the location are ready.
 pub async fn wait(cluster: &Cluster, location: Option<&str>, limit: Duration, shown: &Shown) -> Result<()> {
@@ -51,7 +51,7 @@ pub async fn wait(cluster: &Cluster, location: Option<&str>, limit: Duration, sh
             let failure = Failure::new(why.clone());
             return Err(failure
                 .hint(
-                    "Everything is installed and runs; mend the credentials or options and run the same command again.",
+                    "Everything else is ready. Mend the store, or give the location other credentials or options: `ararat backup-location set NAME --credentials-file FILE --option NAME=VALUE`.",
                 )
                 .into());
         }

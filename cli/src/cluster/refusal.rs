@@ -49,6 +49,10 @@ pub fn explain(error: &Error) -> (String, Option<String>) {
             "The API server does not accept your credentials".to_owned(),
             Some("Log in again, or choose another context with --context.".to_owned()),
         ),
+        403 if said.contains("being terminated") => (
+            format!("The cluster refuses: {said}"),
+            Some("Wait until it is gone, and run the same command again.".to_owned()),
+        ),
         403 => (
             format!("The cluster refuses: {said}"),
             Some("Ask an administrator for that right; KUBERNETES.md lists which rights each command needs.".to_owned()),

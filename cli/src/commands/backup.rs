@@ -8,6 +8,7 @@ mod download;
 mod get;
 mod logs;
 mod plan;
+mod story;
 
 use anyhow::Result;
 use clap::Subcommand;

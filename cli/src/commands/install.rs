@@ -252,7 +252,7 @@ pub async fn write(cluster: &Cluster, manifests: &[Value], shown: &Shown) -> Res
             defined.extend(object["metadata"]["name"].as_str());
         }
         if !cluster.global.quiet && !cluster.global.json {
-            shown.note(&format!("{name} {word}"));
+            shown.say(&format!("{name} {word}"))?;
         }
     }
     for name in defined {

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::args::Global;
 use crate::args::cluster::ClusterArgs;
 use crate::cluster::{Cluster, refusal};
-use crate::installation::location::{CREDENTIAL, KEY};
+use crate::installation::location::CREDENTIAL;
 use crate::installation::{AGENT, COMPONENT, CONTROLLER, Installation};
 use crate::output::{question, show};
 
@@ -134,14 +134,15 @@ impl Uninstall {
         gone(cluster.api::<Role>(), AGENT).await?;
         gone(cluster.api::<ServiceAccount>(), CONTROLLER).await?;
         gone(cluster.api::<ServiceAccount>(), AGENT).await?;
-        let mut components = vec![CREDENTIAL];
-        components.extend(self.delete_key.then_some(KEY));
-        for component in components {
-            let ours =
-                ListParams::default().labels(&format!("app.kubernetes.io/part-of=ararat,{COMPONENT}={component}"));
-            for secret in cluster.api::<Secret>().list_metadata(&ours).await?.items {
-                gone(cluster.api::<Secret>(), &secret.name_any()).await?;
-            }
+        // Keys of agents, which the controller has drawn, bear no component; they go with the owners'.
+        let ours = if self.delete_key {
+            "app.kubernetes.io/part-of=ararat".to_owned()
+        } else {
+            format!("app.kubernetes.io/part-of=ararat,{COMPONENT}={CREDENTIAL}")
+        };
+        let ours = ListParams::default().labels(&ours);
+        for secret in cluster.api::<Secret>().list_metadata(&ours).await?.items {
+            gone(cluster.api::<Secret>(), &secret.name_any()).await?;
         }
         if !self.crds {
             return Ok(());

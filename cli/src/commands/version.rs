@@ -42,11 +42,12 @@ impl Version {
         let cluster = Cluster::connect(global, &self.cluster)?;
         cluster.run(async {
             let kubernetes = cluster.client.apiserver_version().await?.git_version;
-            let deployment = match cluster.api::<Deployment>().get_opt(CONTROLLER).await {
-                Err(error) if refusal::is_forbidden(&error) => None,
-                other => other?,
+            let ararat = match cluster.api::<Deployment>().get_opt(CONTROLLER).await {
+                // Who may not see it knows at least that much.
+                Err(error) if refusal::is_forbidden(&error) => json!({ "version": null }),
+                other => other?.as_ref().map_or(Value::Null, server),
             };
-            Ok(json!({ "kubernetes": kubernetes, "namespace": cluster.namespace, "ararat": deployment.as_ref().map(server) }))
+            Ok(json!({ "kubernetes": kubernetes, "namespace": cluster.namespace, "ararat": ararat }))
         })
     }
 }
@@ -79,19 +80,19 @@ fn tell(server: &Value, format: Format) -> Result<()> {
         return Ok(());
     }
     let text = |value: &Value| show::safe(value.as_str().unwrap_or("unknown"));
-    let ararat = &server["ararat"];
-    if ararat.is_null() {
-        show::line(&format!(
-            "Server:      not installed in namespace `{}`",
-            text(&server["namespace"])
-        ))?;
-    } else {
-        show::line(&format!(
-            "Server:      {} ({}, {} ready)",
-            text(&ararat["version"]),
-            text(&ararat["image"]),
-            ararat["readyControllers"]
-        ))?;
-    }
+    let (ararat, namespace) = (&server["ararat"], text(&server["namespace"]));
+    let said = match (ararat.is_null(), ararat["version"].as_str()) {
+        (true, _) => format!("not installed in namespace `{namespace}`"),
+        (false, None) => format!("unknown: you may not see deployments in namespace `{namespace}`"),
+        (false, Some(version)) => {
+            let image = text(&ararat["image"]);
+            format!(
+                "{} ({image}, {} ready)",
+                show::safe(version),
+                ararat["readyControllers"]
+            )
+        }
+    };
+    show::line(&format!("Server:      {said}"))?;
     show::line(&format!("Kubernetes:  {}", text(&server["kubernetes"])))
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use engine::words::Progress;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{BinaryBytes, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::show;
 
@@ -67,6 +67,14 @@ impl Shown {
         self.bar.is_some()
     }
 
+    /// A line of the result on standard output, above the line that lives.
+    pub fn say(&self, text: &str) -> anyhow::Result<()> {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| show::line(text)),
+            None => show::line(text),
+        }
+    }
+
     /// What the line says of items.
     #[cfg(test)]
     pub fn items_text(&self) -> String {
@@ -85,7 +93,14 @@ fn style(is_known: bool, items: &Arc<Items>) -> ProgressStyle {
     let template = if is_known {
         "{spinner} {msg}{items}  {bar:24} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left"
     } else {
-        "{spinner} {msg}{items}  {binary_bytes}  {binary_bytes_per_sec}  {elapsed}"
+        "{spinner} {msg}{items}{moved}  {elapsed}"
+    };
+    // Nothing is said of bytes where there are none, as while others are waited for.
+    let moved = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        if state.pos() > 0 {
+            let rate = BinaryBytes(state.per_sec() as u64);
+            let _ = write!(out, "  {}  {rate}/s", BinaryBytes(state.pos()));
+        }
     };
     let items = Arc::clone(items);
     let show = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
@@ -95,6 +110,7 @@ fn style(is_known: bool, items: &Arc<Items>) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .with_key("items", show)
+        .with_key("moved", moved)
 }
 
 impl Progress for Shown {

@@ -213,8 +213,15 @@ fn far(status: &BackupStatus) -> Far {
         BackupPhase::New => "Waiting for the controller",
         BackupPhase::Canceling => "Stopping",
         BackupPhase::Finalizing => "Committing",
-        _ if volumes.total > 0 && volumes.completed + volumes.failed < volumes.total => "Reading volumes",
-        _ => "Saving objects",
+        BackupPhase::InProgress if volumes.total > volumes.completed + volumes.failed => "Reading volumes",
+        BackupPhase::InProgress => "Saving objects",
+        BackupPhase::FailedValidation
+        | BackupPhase::Planned
+        | BackupPhase::Canceled
+        | BackupPhase::Completed
+        | BackupPhase::PartiallyFailed
+        | BackupPhase::Failed
+        | BackupPhase::Deleting => "Done",
     };
     let of_volumes = stage == "Reading volumes";
     Far {
@@ -233,51 +240,49 @@ fn far(status: &BackupStatus) -> Far {
 
 /// Says what became of it; gives the exit code.
 fn tell(cluster: &Cluster, name: &str, status: &BackupStatus, is_told: bool) -> Result<u8> {
-    match status.phase {
-        BackupPhase::Completed => {
-            if is_told {
-                show::line(&format!("Backup \"{name}\" completed: {}.", summary(status)))?;
-            }
-            Ok(0)
-        }
-        BackupPhase::PartiallyFailed => {
-            if is_told {
-                show::line(&format!("Backup \"{name}\" partially failed: {}.", summary(status)))?;
-                // What cannot be read now is still told by `describe`.
-                if let Ok(bytes) = cluster.run(download::read(cluster, DownloadKind::BackupResults, name))
-                    && let Ok(found) = serde_json::from_slice::<Results>(&bytes)
-                {
-                    show::line(results(&found, false).trim_end())?;
-                }
-                show::line(&format!("Run `ararat backup describe {name}` for more details."))?;
-            }
-            Ok(PARTIAL)
-        }
-        _ => {
-            let failure = Failure::new(format!("Backup \"{name}\" {}", why(status)));
-            Err(failure
-                .hint(format!(
-                    "`ararat backup describe {name}` and `ararat backup logs {name}` show more."
-                ))
-                .into())
-        }
+    if !status.phase.is_restorable() {
+        let failure = Failure::new(format!("Backup \"{name}\" {}", why(status)));
+        let hint = format!("`ararat backup describe {name}` and `ararat backup logs {name}` show more.");
+        return Err(failure.hint(hint).into());
     }
+    let is_whole = status.phase == BackupPhase::Completed;
+    if is_told {
+        let word = if is_whole { "completed" } else { "partially failed" };
+        show::line(&format!("Backup \"{name}\" {word}: {}.", summary(status)))?;
+    }
+    if is_told && (!is_whole || status.warnings.unwrap_or(0) > 0) {
+        // What cannot be read now is still told by `describe`.
+        if !is_whole
+            && let Ok(bytes) = cluster.run(download::read(cluster, DownloadKind::BackupResults, name))
+            && let Ok(found) = serde_json::from_slice::<Results>(&bytes)
+        {
+            show::line(results(&found, false).trim_end())?;
+        }
+        show::line(&format!("Run `ararat backup describe {name}` for more details."))?;
+    }
+    Ok(if is_whole { 0 } else { PARTIAL })
 }
 
 /// Why there is nothing to restore.
 pub fn why(status: &BackupStatus) -> String {
-    let reason = status
-        .failure_reason
-        .as_deref()
-        .unwrap_or("its status does not say why");
     match status.phase {
-        BackupPhase::FailedValidation => format!(
-            "cannot be made as it is written: {}",
-            status.validation_errors.join("; ")
-        ),
+        BackupPhase::FailedValidation => {
+            let errors = status.validation_errors.join("; ");
+            format!("cannot be made as it is written: {errors}")
+        }
         BackupPhase::Canceled => "was canceled; nothing of it can be restored".to_owned(),
         BackupPhase::Deleting => "is being deleted".to_owned(),
-        _ => format!("failed: {reason}"),
+        BackupPhase::New
+        | BackupPhase::InProgress
+        | BackupPhase::Finalizing
+        | BackupPhase::Planned
+        | BackupPhase::Canceling
+        | BackupPhase::Completed
+        | BackupPhase::PartiallyFailed
+        | BackupPhase::Failed => {
+            let reason = status.failure_reason.as_deref();
+            format!("failed: {}", reason.unwrap_or("its status does not say why"))
+        }
     }
 }
 

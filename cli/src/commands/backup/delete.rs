@@ -103,6 +103,7 @@ impl Delete {
 
     /// Asks for each, then waits for all. Gives what could not be done.
     async fn delete(&self, cluster: &Cluster, backups: &[Backup], shown: &Shown) -> Result<Vec<String>> {
+        let is_told = !cluster.global.json && !cluster.global.quiet;
         let mut requests = Vec::new();
         for backup in backups {
             let name = backup.name_any();
@@ -124,7 +125,9 @@ impl Delete {
         }
         if self.no_wait {
             for (name, _) in &requests {
-                shown.note(&format!("Request to delete backup \"{name}\" submitted successfully."));
+                if is_told {
+                    shown.say(&format!("Request to delete backup \"{name}\" submitted successfully."))?;
+                }
             }
             return Ok(Vec::new());
         }
@@ -137,7 +140,7 @@ impl Delete {
         while let Some((end, name)) = ends.next().await {
             shown.done(1, 0);
             match end? {
-                None if !cluster.global.json => shown.note(&format!("Backup \"{name}\" deleted.")),
+                None if is_told => shown.say(&format!("Backup \"{name}\" deleted."))?,
                 None => {}
                 Some(why) => failures.push(format!("The backup \"{name}\" could not be deleted: {why}")),
             }

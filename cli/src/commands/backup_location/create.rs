@@ -25,7 +25,7 @@ pub struct Create {
     /// Where it is: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
     #[arg(long, value_name = "URL")]
     url: String,
-    /// Backups that name no location go there
+    /// Backups that name no location go there, and to no other one; a first location is the default anyway
     #[arg(long)]
     default: bool,
     /// Whether backups go there, or nothing is written there
@@ -76,7 +76,7 @@ impl Create {
                 .into());
         }
         let wish = LocationWish {
-            is_default: self.default,
+            is_default: self.default.then_some(true),
             is_read_only: self.access_mode == AccessMode::ReadOnly,
             frequencies: self.frequencies.fields(),
             ..self.location.wish(&self.name, &self.url)

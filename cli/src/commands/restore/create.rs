@@ -209,49 +209,49 @@ fn far(status: &RestoreStatus) -> Far {
     }
 }
 
+/// Says what became of it; gives the exit code.
 fn tell(cluster: &Cluster, name: &str, status: &RestoreStatus, is_told: bool) -> Result<u8> {
-    match status.phase {
-        RestorePhase::Completed | RestorePhase::PartiallyFailed => {
-            let is_whole = status.phase == RestorePhase::Completed;
-            if is_told {
-                let word = if is_whole { "completed" } else { "partially failed" };
-                show::line(&format!("Restore \"{name}\" {word}: {}.", summary(status)))?;
-            }
-            if is_told && (!is_whole || status.warnings.unwrap_or(0) > 0) {
-                if !is_whole
-                    && let Ok(bytes) = cluster.run(download::read(cluster, DownloadKind::RestoreResults, name))
-                    && let Ok(found) = serde_json::from_slice::<Results>(&bytes)
-                {
-                    show::line(results(&found, false).trim_end())?;
-                }
-                show::line(&format!("Run `ararat restore describe {name}` for more details."))?;
-            }
-            Ok(if is_whole { 0 } else { PARTIAL })
-        }
-        _ => {
-            let failure = Failure::new(format!("Restore \"{name}\" {}", why(status)));
-            bail!(failure.hint(format!(
-                "`ararat restore describe {name}` and `ararat restore logs {name}` show more."
-            )))
-        }
+    let is_whole = status.phase == RestorePhase::Completed;
+    if !is_whole && status.phase != RestorePhase::PartiallyFailed {
+        let failure = Failure::new(format!("Restore \"{name}\" {}", why(status)));
+        let hint = format!("`ararat restore describe {name}` and `ararat restore logs {name}` show more.");
+        return Err(failure.hint(hint).into());
     }
+    if is_told {
+        let word = if is_whole { "completed" } else { "partially failed" };
+        show::line(&format!("Restore \"{name}\" {word}: {}.", summary(status)))?;
+    }
+    if is_told && (!is_whole || status.warnings.unwrap_or(0) > 0) {
+        // What cannot be read now is still told by `describe`.
+        if !is_whole
+            && let Ok(bytes) = cluster.run(download::read(cluster, DownloadKind::RestoreResults, name))
+            && let Ok(found) = serde_json::from_slice::<Results>(&bytes)
+        {
+            show::line(results(&found, false).trim_end())?;
+        }
+        show::line(&format!("Run `ararat restore describe {name}` for more details."))?;
+    }
+    Ok(if is_whole { 0 } else { PARTIAL })
 }
 
 /// Why it was not done.
 pub fn why(status: &RestoreStatus) -> String {
     match status.phase {
-        RestorePhase::FailedValidation => format!(
-            "cannot be done as it is written: {}",
-            status.validation_errors.join("; ")
-        ),
+        RestorePhase::FailedValidation => {
+            let errors = status.validation_errors.join("; ");
+            format!("cannot be done as it is written: {errors}")
+        }
         RestorePhase::Canceled => "was canceled; what was made so far stays".to_owned(),
-        _ => format!(
-            "failed: {}",
-            status
-                .failure_reason
-                .as_deref()
-                .unwrap_or("its status does not say why")
-        ),
+        RestorePhase::New
+        | RestorePhase::InProgress
+        | RestorePhase::Planned
+        | RestorePhase::Canceling
+        | RestorePhase::Completed
+        | RestorePhase::PartiallyFailed
+        | RestorePhase::Failed => {
+            let reason = status.failure_reason.as_deref();
+            format!("failed: {}", reason.unwrap_or("its status does not say why"))
+        }
     }
 }
 

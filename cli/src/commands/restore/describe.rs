@@ -14,6 +14,7 @@ use super::get::{phase, source};
 use crate::args::Global;
 use crate::args::cluster::ClusterArgs;
 use crate::cluster::{Cluster, download, named, selector};
+use crate::failure::message_of;
 use crate::output::description::{Description, lasted, moment, moment_or};
 use crate::output::{show, work};
 
@@ -84,7 +85,7 @@ impl Describe {
                 let read = download::read(cluster, DownloadKind::RestoreResults, &story.restore.name_any()).await;
                 match read.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?)) {
                     Ok(results) => story.results = Some(results),
-                    Err(error) => story.unknown = Some(format!("Warnings and errors: {error:#}")),
+                    Err(error) => story.unknown = Some(format!("Warnings and errors: {}", message_of(&error))),
                 }
             }
             stories.push(story);

@@ -13,6 +13,7 @@ use super::create::{ended, why};
 use crate::args::output::Format;
 use crate::cluster::{Cluster, download};
 use crate::failure::Failure;
+use crate::output::work::count;
 use crate::output::{objects, show};
 
 /// Shows what a Restore would do. A Restore that only looks is made under another name, and deleted.
@@ -55,7 +56,7 @@ fn print(lines: &[Value], format: Format) -> Result<u8> {
         Format::Yaml => show::line(objects::yaml(&serde_json::to_value(lines)?)?.trim_end())?,
         Format::Name => lines.iter().try_for_each(|line| show::line(&about(line)))?,
         Format::Table | Format::Wide => {
-            show::line(table(lines).trim_end())?;
+            show::line(table(lines, format == Format::Wide).trim_end())?;
         }
     }
     Ok(0)
@@ -77,51 +78,67 @@ fn about(line: &Value) -> String {
     )
 }
 
-/// Each object with what would be done, below it the fields that differ; at the end how many there are of each.
-fn table(lines: &[Value]) -> String {
+/// Each object with what would be done, below it the fields that differ; then how many are left out for which reason, and how many there are of each
+/// action. Those that are left out are told one by one only when `all` are wanted.
+fn table(lines: &[Value], all: bool) -> String {
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut left_out: BTreeMap<&str, u64> = BTreeMap::new();
     let mut text = String::new();
     for line in lines {
-        let action = word(line, "action");
+        let (action, reason) = (word(line, "action"), word(line, "reason"));
         *counts.entry(action).or_default() += 1;
-        let reason = word(line, "reason");
-        let reason = if reason.is_empty() {
+        let differences = line["differences"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if action == "skip" && differences.is_empty() && !all {
+            *left_out.entry(reason).or_default() += 1;
+            continue;
+        }
+        let because = if reason.is_empty() {
             String::new()
         } else {
             format!("  ({})", show::safe(reason))
         };
-        text.push_str(&format!("{:<10} {}{reason}\n", show::safe(action), about(line)));
-        for difference in line["differences"].as_array().into_iter().flatten() {
+        text.push_str(&format!("{:<10} {}{because}\n", show::safe(action), about(line)));
+        for difference in differences {
             text.push_str(&format!("           {}\n", show::safe(&difference_text(difference))));
         }
     }
+    for (reason, number) in left_out {
+        text.push_str(&format!(
+            "{:<10} {}  ({})\n",
+            "skip",
+            count(number, "object"),
+            show::safe(reason)
+        ));
+    }
     let counts: Vec<String> = counts
         .iter()
-        .map(|(action, number)| format!("{number} {action}"))
+        .map(|(action, number)| format!("{action} {number}"))
         .collect();
-    text.push_str(&format!(
-        "\nNothing was changed: this is what would be: {}.\n",
-        if counts.is_empty() {
-            "nothing".to_owned()
-        } else {
-            counts.join(", ")
-        }
-    ));
+    let counts = if counts.is_empty() {
+        "nothing".to_owned()
+    } else {
+        counts.join(", ")
+    };
+    text.push_str(&format!("\nNothing was changed: this is what would be: {counts}.\n"));
     text
 }
 
-/// `/spec/replicas: 3 → 2`, from what the cluster has to what the backup has.
+/// `spec.replicas: 3 → 2`, from what the cluster has to what the backup has.
 fn difference_text(difference: &Value) -> String {
     if let Some(text) = difference.as_str() {
         return text.to_owned();
     }
-    let value = |name: &str| match &difference[name] {
-        Value::Null => "nothing".to_owned(),
-        value => value.to_string(),
+    let value = |name: &str| {
+        let value = &difference[name];
+        if value.is_null() {
+            "nothing".to_owned()
+        } else {
+            value.to_string()
+        }
     };
     format!(
         "{}: {} → {}",
-        word(difference, "path"),
+        word(difference, "field"),
         value("cluster"),
         value("backup")
     )
@@ -135,18 +152,18 @@ mod tests {
     #[test]
     fn objects_are_told_with_the_fields_that_differ() {
         let text = concat!(
-            r#"{"resource":"deployments.apps","namespace":"shop","name":"web","action":"Update","differences":[{"path":"/spec/replicas","cluster":3,"backup":2}]}"#,
+            r#"{"resource":"deployments.apps","namespace":"shop","name":"web","action":"update","differences":[{"field":"spec.replicas","cluster":3,"backup":2}]}"#,
             "\n",
-            r#"{"resource":"namespaces","name":"shop","action":"Unchanged"}"#,
+            r#"{"resource":"namespaces","name":"shop","action":"unchanged"}"#,
+            "\n",
+            r#"{"resource":"events","namespace":"shop","name":"e","action":"skip","reason":"events never come back"}"#,
             "\n",
         );
-        let told = table(&lines(text.as_bytes()).unwrap());
-        assert!(
-            told.starts_with(
-                "Update     deployments.apps/shop/web\n           /spec/replicas: 3 → 2\nUnchanged  namespaces/shop\n"
-            ),
-            "{told}"
-        );
-        assert!(told.contains("1 Unchanged, 1 Update."), "{told}");
+        let lines = lines(text.as_bytes()).unwrap();
+        let told = table(&lines, false);
+        let begin = "update     deployments.apps/shop/web\n           spec.replicas: 3 → 2\nunchanged  namespaces/shop\nskip       1 object  (events never come back)\n";
+        assert!(told.starts_with(begin), "{told}");
+        assert!(told.contains("skip 1, unchanged 1, update 1."), "{told}");
+        assert!(table(&lines, true).contains("events/shop/e"));
     }
 }

@@ -25,7 +25,7 @@ pub struct Create {
     /// When: five fields of cron (minute, hour, day, month, weekday), @daily and its kin, or '@every 6h'
     #[arg(long, value_name = "CRON")]
     schedule: String,
-    /// The time zone of the schedule, e.g. Europe/Berlin [default: UTC]
+    /// The time zone of the schedule, e.g. Europe/Berlin; UTC when it is not said
     #[arg(long, alias = "time-zone", value_name = "ZONE")]
     timezone: Option<String>,
     /// Make no backups until it is told to go on
