@@ -104,7 +104,7 @@ mod tests {
             panic!("a backup")
         };
         backup.spec.cancel = !by_deletion;
-        backup.metadata.deletion_timestamp = by_deletion.then(|| Time(Timestamp::UNIX_EPOCH));
+        backup.metadata.deletion_timestamp = by_deletion.then_some(Time(Timestamp::UNIX_EPOCH));
         volume
     }
 

@@ -104,7 +104,7 @@ impl Reporter {
         self.patch(volume, &patch).await.map_err(|error| match error {
             Failure::Api(404, _) => Unheard::Stopped(Stop::Gone),
             Failure::Api(409, _) => Unheard::Conflict,
-            error => Unheard::Failed(error),
+            error @ (Failure::Api(..) | Failure::Other(_)) => Unheard::Failed(error),
         })
     }
 

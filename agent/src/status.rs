@@ -140,9 +140,10 @@ mod tests {
     fn merged(before: &Value, patch: &Value) -> PodVolumeStatus {
         let mut status = before.as_object().cloned().unwrap_or_default();
         for (field, value) in patch.as_object().unwrap() {
-            match value {
-                Value::Null => drop(status.remove(field)),
-                value => drop(status.insert(field.clone(), value.clone())),
+            if value.is_null() {
+                drop(status.remove(field));
+            } else {
+                drop(status.insert(field.clone(), value.clone()));
             }
         }
         serde_json::from_value(Value::Object(status)).unwrap()

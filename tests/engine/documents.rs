@@ -10,7 +10,11 @@ use crate::bench::{Bench, noise};
 fn documents(count: u64, changed: Option<u64>) -> Vec<MemoryFile> {
     let mut files: Vec<MemoryFile> = (0..count)
         .map(|number| {
-            let seed = if Some(number) == changed { number + 1_000_000 } else { number };
+            let seed = if Some(number) == changed {
+                number + 1_000_000
+            } else {
+                number
+            };
             MemoryFile {
                 path: format!("objects/secrets/namespaces/n{}/s{number:05}", number % 7).into_bytes(),
                 content: noise(seed, 1000 + (number % 50) as usize),
@@ -25,7 +29,11 @@ fn documents(count: u64, changed: Option<u64>) -> Vec<MemoryFile> {
         path: b"results".to_vec(),
         content: Vec::new(),
     });
-    files.sort_by(|left, right| left.path.split(|byte| *byte == b'/').cmp(right.path.split(|byte| *byte == b'/')));
+    files.sort_by(|left, right| {
+        left.path
+            .split(|byte| *byte == b'/')
+            .cmp(right.path.split(|byte| *byte == b'/'))
+    });
     files
 }
 
@@ -78,7 +86,11 @@ fn the_same_documents_add_next_to_nothing_and_one_that_changed_little_more() {
     assert_eq!(again.counts.blobs_new, 0);
     let changed = documents(3000, Some(1234));
     let report = stored(&bench, &changed);
-    assert!(report.counts.bytes_new < 200 << 10, "{} new bytes for one document", report.counts.bytes_new);
+    assert!(
+        report.counts.bytes_new < 200 << 10,
+        "{} new bytes for one document",
+        report.counts.bytes_new
+    );
     assert_eq!(contents(&bench, &report, ""), changed);
     assert_eq!(contents(&bench, &again, ""), files);
 }
@@ -122,5 +134,9 @@ fn a_source_with_a_name_finds_its_parent_wherever_it_lies() {
     assert_eq!((second.counts.files_unmodified, second.counts.bytes_read), (20, 0));
     let repository = bench.open();
     let found = repository.snapshots(&SnapshotFilter::default()).unwrap();
-    assert!(found.iter().all(|snapshot| snapshot.summary.paths == [b"claims/web/data".to_vec()]));
+    assert!(
+        found
+            .iter()
+            .all(|snapshot| snapshot.summary.paths == [b"claims/web/data".to_vec()])
+    );
 }

@@ -267,9 +267,10 @@ fn merge(object: &mut Value, patch: &Value) {
         *object = json!({});
     }
     for (field, value) in fields {
-        match value {
-            Value::Null => drop(object.as_object_mut().unwrap().remove(field)),
-            value => merge(&mut object[field], value),
+        if value.is_null() {
+            drop(object.as_object_mut().unwrap().remove(field));
+        } else {
+            merge(&mut object[field], value);
         }
     }
 }
