@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::bench::{self, Bench, credentials, options, ready, spotless, uninstall};
+use crate::command::Ran;
 use crate::content;
 use crate::kubernetes::{Kubernetes, text, wait};
 use crate::servers::{AZURITE, Location, Server, or_skip};
@@ -37,8 +38,8 @@ pub fn key(cluster: &Kubernetes, location: &str) -> String {
     cluster.kubectl(&line).ok().out
 }
 
-/// What is in the repository of a location, read from the store, for the message of a test that expected something else.
-pub fn snapshots(bench: &Bench, location: &str) -> String {
+/// `ararat repo VERB` on the repository of a location, as its owner from anywhere.
+pub fn repo(bench: &Bench, location: &str, verb: &str) -> Ran {
     let cluster = &bench.cluster;
     let file = cluster.home.join(format!("{location}.key"));
     std::fs::write(&file, key(cluster, location)).unwrap();
@@ -50,15 +51,16 @@ pub fn snapshots(bench: &Bench, location: &str) -> String {
         .map(|(name, value)| format!("{name}={value} "))
         .collect();
     let ararat = env!("CARGO_BIN_EXE_ararat");
-    let repo = |verb: &str| {
-        let words = format!(
-            "env {variables} {ararat} repo {verb} -r {} --key-file {}",
-            place.url,
-            file.display()
-        );
-        cluster.program(&words)
-    };
-    let (snapshots, stats) = (repo("snapshots"), repo("stats"));
+    cluster.program(&format!(
+        "env {variables} {ararat} repo {verb} -r {} --key-file {}",
+        place.url,
+        file.display()
+    ))
+}
+
+/// What is in the repository of a location, for the message of a test that expected something else.
+pub fn snapshots(bench: &Bench, location: &str) -> String {
+    let (snapshots, stats) = (repo(bench, location, "snapshots"), repo(bench, location, "stats"));
     format!("{}{}\n{}{}", snapshots.out, snapshots.err, stats.out, stats.err)
 }
 
