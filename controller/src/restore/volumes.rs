@@ -289,6 +289,8 @@ async fn wait(work: &Work, target: &Target, name: &str, found: &Found) -> Ended 
                     }
                 }
             }
+            // It went with its Restore.
+            None if work.stop.is_asked() => return Ended::Stopped,
             // The watch may be behind; an object that stays away was deleted by somebody.
             None if began.elapsed() > Duration::from_secs(30) => {
                 return Ended::Gone("its PodVolumeRestore was deleted".to_owned());

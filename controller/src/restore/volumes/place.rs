@@ -111,7 +111,7 @@ async fn class_is_here(work: &Work, claim: &PersistentVolumeClaim) -> Result<(),
         Ok(None) => Err(Lost::Never(
             "StorageClassMissing",
             format!(
-                "The storage class {class} is not here; give another one by storageClassMapping, e.g. {class} to one that `kubectl get storageclass` lists"
+                "The storage class {class} is not here; choose another one by storageClassMapping (`kubectl get storageclass` lists them)"
             ),
         )),
     }
