@@ -50,7 +50,11 @@ pub struct Folder(tempfile::TempDir);
 
 impl Folder {
     pub fn new(name: &str) -> Folder {
-        let base = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        // In a cluster, whose process numbers are its own, a folder of its own: others would sweep it, and we theirs.
+        let named = std::env::var("ARARAT_SERVERS_FOLDER").ok();
+        let base = named
+            .or_else(|| option_env!("CARGO_TARGET_TMPDIR").map(str::to_owned))
+            .map_or_else(std::env::temp_dir, PathBuf::from);
         std::fs::create_dir_all(&base).unwrap();
         sweep(&base);
         let prefix = format!("server-{}-{name}-", std::process::id());
