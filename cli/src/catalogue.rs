@@ -36,20 +36,24 @@ impl Catalogue {
         Ok(Self { repository })
     }
 
-    /// All Backups, oldest first. One that cannot be read is told of, and left out.
-    pub fn backups(&self, progress: &dyn Progress) -> Result<Vec<Stored>> {
+    /// All Backups, oldest first, and how many could not be read: each is told of, and left out.
+    pub fn backups(&self, progress: &dyn Progress) -> Result<(Vec<Stored>, usize)> {
         let snapshots = self.snapshots(None)?;
         progress.stage("Reading backups", "backups");
         progress.expect(snapshots.len() as u64, 0);
-        let mut found = Vec::new();
+        let (mut found, mut left_out) = (Vec::new(), 0);
         for snapshot in snapshots {
             match self.record(&snapshot) {
                 Ok(record) => found.push(Stored { snapshot, record }),
-                Err(error) => progress.note(&format!("Snapshot {} is left out: {error:#}", snapshot.id.short())),
+                Err(error) => {
+                    left_out += 1;
+                    let why = crate::failure::message_of(&error);
+                    progress.note(&format!("Snapshot {} is left out: {why}", snapshot.id.short()));
+                }
             }
             progress.done(1, 0);
         }
-        Ok(found)
+        Ok((found, left_out))
     }
 
     /// The newest Backup of that name.

@@ -9,6 +9,8 @@ mod care;
 mod backups;
 /// The whole way of a user on a server of each cloud, and what it costs.
 mod clouds;
+/// The commands for a cluster where there is none.
+mod cluster;
 /// Block devices, backed up and restored onto.
 mod devices;
 /// Each way in which a command fails: exit code, the thing, the cause, the next step.

@@ -15,7 +15,7 @@ use crate::args::cluster::ClusterArgs;
 use crate::args::from_location::FromLocationArgs;
 use crate::catalogue::Catalogue;
 use crate::cluster::{Cluster, download, named};
-use crate::failure::message_of;
+use crate::failure::{PARTIAL, message_of};
 use crate::output::progress::Shown;
 use crate::output::show;
 
@@ -34,17 +34,20 @@ pub struct Describe {
 impl Describe {
     /// Describes.
     pub fn run(self, global: &Global, cluster: &ClusterArgs) -> Result<u8> {
-        let mut stories = Vec::new();
+        let (mut stories, mut unreadable) = (Vec::new(), 0);
         if let Some(session) = self.from_location.session(global)? {
             let catalogue = Catalogue::open(&session)?;
             let shown = Shown::new(global.quiet, global.json);
             let stored = if self.names.is_empty() {
                 catalogue.backups(&shown)
             } else {
-                self.names.iter().map(|name| catalogue.backup(name)).collect()
+                let named = self.names.iter().map(|name| catalogue.backup(name));
+                named.collect::<Result<_>>().map(|named| (named, 0))
             };
             shown.finish();
-            for stored in stored? {
+            let (stored, left_out) = stored?;
+            unreadable = left_out;
+            for stored in stored {
                 let objects = if self.details {
                     catalogue.objects(&stored)?
                 } else {
@@ -69,7 +72,7 @@ impl Describe {
             }
             story.told(self.details, Timestamp::now()).print()?;
         }
-        Ok(0)
+        Ok(if unreadable == 0 { 0 } else { PARTIAL })
     }
 
     async fn read(&self, cluster: &Cluster) -> Result<Vec<Story>> {

@@ -17,6 +17,7 @@ use crate::args::from_location::FromLocationArgs;
 use crate::args::output::{Format, OutputArgs};
 use crate::catalogue::Catalogue;
 use crate::cluster::{Cluster, named, selector};
+use crate::failure::PARTIAL;
 use crate::output::description::{left, moment_or};
 use crate::output::progress::Shown;
 use crate::output::{objects, show};
@@ -40,22 +41,23 @@ impl Get {
     pub fn run(self, global: &Global, cluster: &ClusterArgs) -> Result<u8> {
         let format = self.output.output.or_json(global.json);
         let is_list = self.names.len() != 1;
-        let found = match self.from_location.session(global)? {
+        let (found, left_out) = match self.from_location.session(global)? {
             Some(session) => self.stored(&Catalogue::open(&session)?, global)?,
             None => {
                 let cluster = Cluster::connect(global, cluster)?;
-                cluster.run(self.listed(&cluster))?
+                (cluster.run(self.listed(&cluster))?, 0)
             }
         };
+        let code = if left_out == 0 { 0 } else { PARTIAL };
         if objects::print(&found, format, is_list)? {
-            return Ok(0);
+            return Ok(code);
         }
         let backups = found
             .into_iter()
             .map(serde_json::from_value)
             .collect::<Result<Vec<Backup>, _>>()?;
         print(&backups, format)?;
-        Ok(0)
+        Ok(code)
     }
 
     async fn listed(&self, cluster: &Cluster) -> Result<Vec<Value>> {
@@ -71,13 +73,16 @@ impl Get {
         Ok(found)
     }
 
-    fn stored(&self, catalogue: &Catalogue, global: &Global) -> Result<Vec<Value>> {
-        let mut found = Vec::new();
+    /// Those of a location, and how many could not be read.
+    fn stored(&self, catalogue: &Catalogue, global: &Global) -> Result<(Vec<Value>, usize)> {
+        let (mut found, mut unreadable) = (Vec::new(), 0);
         if self.names.is_empty() {
             let shown = Shown::new(global.quiet, global.json);
             let stored = catalogue.backups(&shown);
             shown.finish();
-            found.extend(stored?.iter().map(|stored| stored.backup()));
+            let (stored, left_out) = stored?;
+            unreadable = left_out;
+            found.extend(stored.iter().map(|stored| stored.backup()));
         }
         for name in &self.names {
             found.push(catalogue.backup(name)?.backup());
@@ -85,7 +90,8 @@ impl Get {
         if let Some(selector) = &self.selector {
             found.retain(|backup| api::selection::selects(selector, backup.metadata.labels.as_ref()));
         }
-        found.iter().map(|backup| Ok(serde_json::to_value(backup)?)).collect()
+        let values = found.iter().map(|backup| Ok(serde_json::to_value(backup)?));
+        Ok((values.collect::<Result<_>>()?, unreadable))
     }
 }
 
