@@ -1,4 +1,4 @@
-//! The engine's verbs on one volume: synchronous, on a thread of its own. In reading order: [`backup`], [`restore`]; their [`tests`] need no cluster.
+//! The engine's verbs on one volume: synchronous, on a thread of its own. In reading order: [`backup`], [`restore`]; their tests need no cluster.
 
 mod backup;
 mod restore;

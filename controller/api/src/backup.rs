@@ -40,7 +40,7 @@ use crate::hook::BackupHook;
     validation = kube::core::Rule::new("!(has(self.labelSelector) && has(self.orLabelSelectors) && self.orLabelSelectors.size() > 0)").message("give labelSelector or orLabelSelectors, not both: put the first into the list of the second")
 )]
 pub struct BackupSpec {
-    /// Namespaces whose objects are saved; globs (*, ?, [abc]) allowed. All when none is named.
+    /// Namespaces whose objects are saved; globs (* and ?) allowed. All when none is named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub included_namespaces: Vec<String>,
     /// Namespaces whose objects are not saved; globs allowed. This goes before what is included.
