@@ -481,7 +481,7 @@ impl Work {
         self.write_hooks(&state).await;
     }
 
-    /// Counts a hook that has run, with why it failed.
+    /// Counts a hook that has run, with why it failed, and writes that down: a controller that takes over goes on counting.
     pub(super) async fn count_hook(&self, about: &str, failure: Option<&str>) {
         let state = self.change_hooks(|hooks| {
             hooks.counts.attempted += 1;
@@ -492,9 +492,7 @@ impl Work {
                 }
             }
         });
-        if failure.is_some() {
-            self.write_hooks(&state).await;
-        }
+        self.write_hooks(&state).await;
     }
 
     async fn write_hooks(&self, state: &HookState) {
