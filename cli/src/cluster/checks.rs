@@ -103,12 +103,25 @@ pub async fn location(cluster: &Cluster, name: Option<&str>) -> Result<BackupSto
     }
 }
 
+/// Refuses a location that nothing is written to: what is asked for there would be waited for without end.
+pub fn is_written_to(location: &BackupStorageLocation, advice: &str) -> Result<()> {
+    if location.spec.access_mode == AccessMode::ReadWrite {
+        return Ok(());
+    }
+    let name = location.name_any();
+    let failure = Failure::new(format!("The location `{name}` is for reading only"));
+    let hint = format!("{advice}: `ararat backup-location set {name} --access-mode ReadWrite`.");
+    Err(failure.hint(hint).into())
+}
+
 /// Refuses a location that cannot be used, with what is known of the reason.
 pub fn can_be_used(location: &BackupStorageLocation, to_write: bool) -> Result<()> {
     let name = location.name_any();
-    if to_write && location.spec.access_mode == AccessMode::ReadOnly {
-        let failure = Failure::new(format!("The location `{name}` is for reading only"));
-        return Err(failure.hint(format!("Name another one with --storage-location, or let backups go there: `ararat backup-location set {name} --access-mode ReadWrite`.")).into());
+    if to_write {
+        is_written_to(
+            location,
+            "Name another one with --storage-location, or let backups go there",
+        )?;
     }
     // One that nobody has looked at yet may well be good.
     let Some(status) = location

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use api::delete_request::DeletePhase;
-use api::{Backup, DeleteBackupRequest, DeleteBackupRequestSpec};
+use api::{Backup, BackupStorageLocation, DeleteBackupRequest, DeleteBackupRequestSpec};
 use engine::words::{Error, Progress};
 use futures::StreamExt;
 use futures::stream;
@@ -13,7 +13,7 @@ use kube::api::{ListParams, PostParams};
 use crate::args::Global;
 use crate::args::cluster::ClusterArgs;
 use crate::cluster::wait::{Waited, until};
-use crate::cluster::{Cluster, named, selector};
+use crate::cluster::{Cluster, checks, named, selector};
 use crate::failure::{self, Failure};
 use crate::output::progress::Shown;
 use crate::output::{question, show};
@@ -105,6 +105,21 @@ impl Delete {
     async fn delete(&self, cluster: &Cluster, backups: &[Backup], shown: &Shown) -> Result<Vec<String>> {
         let is_told = !cluster.global.json && !cluster.global.quiet;
         let mut requests = Vec::new();
+        let locations = cluster.api::<BackupStorageLocation>();
+        for backup in backups {
+            let place = backup
+                .status
+                .as_ref()
+                .and_then(|status| status.storage_location.as_deref());
+            if let Some(place) = place
+                && let Some(location) = locations.get_opt(place).await?
+            {
+                checks::is_written_to(
+                    &location,
+                    "Delete it in the cluster that it belongs to, or let this one write there",
+                )?;
+            }
+        }
         for backup in backups {
             let name = backup.name_any();
             let spec = DeleteBackupRequestSpec {
