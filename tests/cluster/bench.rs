@@ -4,10 +4,11 @@
 //! - Elsewhere than in a cluster started by `tests/run cluster` each story says that it is skipped.
 //! - When a story fails, the state of the cluster is printed with it (`report`).
 
+use std::io::Write;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -41,6 +42,7 @@ enum Turn {
 /// A story's hold on the bench.
 pub struct Story {
     bench: &'static Bench,
+    began: Instant,
     turn: Turn,
 }
 
@@ -75,8 +77,20 @@ fn begin(turn: impl FnOnce() -> Turn) -> Option<Story> {
         std::panic::catch_unwind(set_up).map_err(|_| "the installation failed; the first story says how".to_owned())
     });
     match made {
-        Ok(bench) => Some(Story { bench, turn }),
+        Ok(bench) => Some(Story {
+            bench,
+            began: Instant::now(),
+            turn,
+        }),
         Err(why) => panic!("{why}"),
+    }
+}
+
+impl Drop for Story {
+    /// Says on the terminal how long the story took: the run of every day is to stay short.
+    fn drop(&mut self) {
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        writeln!(std::io::stderr(), "    {} s {name}", self.began.elapsed().as_secs()).ok();
     }
 }
 

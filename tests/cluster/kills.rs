@@ -15,7 +15,7 @@ use crate::workload;
 /// Every day.
 const ROUNDS: usize = 3;
 /// The longest pause before a kill: a backup or restore of the story takes about as long.
-const PAUSE_MAX: u64 = 5000;
+const PAUSE_MAX: u64 = 4000;
 /// How long an operation may take that was disturbed.
 const END_MAX: Duration = Duration::from_secs(300);
 
@@ -57,7 +57,7 @@ fn whoever_is_killed_whenever_the_end_is_the_same() {
     cluster.create(&name, &many(100));
     for app in ["one", "two"] {
         cluster.rolled_out(&name, &format!("deploy/{app}"));
-        let fill = "mkdir /data/small; for i in $(seq 1 400); do echo $i >/data/small/$i; done; head -c 60000000 /dev/urandom >/data/big";
+        let fill = "mkdir /data/small; for i in $(seq 1 400); do echo $i >/data/small/$i; done; head -c 25000000 /dev/urandom >/data/big";
         cluster.shell(&name, &format!("deploy/{app}"), fill);
     }
 
@@ -67,7 +67,7 @@ fn whoever_is_killed_whenever_the_end_is_the_same() {
             cluster.shell(
                 &name,
                 &format!("deploy/{app}"),
-                "head -c 60000000 /dev/urandom >/data/big; echo $RANDOM >/data/small/7",
+                "head -c 25000000 /dev/urandom >/data/big; echo $RANDOM >/data/small/7",
             );
         }
         let sums = sums(cluster, &name);

@@ -116,7 +116,7 @@ fn carried_over(bench: &Bench, second: &Kubernetes, place: &Location, location: 
     second
         .ararat(&format!("backup delete {name} --confirm"))
         .fails()
-        .says(&["reading only"]);
+        .says(&["ReadOnly"]);
     assert_eq!(first.phase("backup", name), "Completed");
 }
 
