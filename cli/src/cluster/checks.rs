@@ -109,7 +109,9 @@ pub fn is_written_to(location: &BackupStorageLocation, advice: &str) -> Result<(
         return Ok(());
     }
     let name = location.name_any();
-    let failure = Failure::new(format!("The location `{name}` is for reading only (accessMode ReadOnly)"));
+    let failure = Failure::new(format!(
+        "The location `{name}` is for reading only (accessMode ReadOnly)"
+    ));
     let hint = format!("{advice}: `ararat backup-location set {name} --access-mode ReadWrite`.");
     Err(failure.hint(hint).into())
 }
