@@ -79,23 +79,35 @@ def secrets(cluster: Cluster, meter: Meter, asked) -> Iterator[tuple[str, dict]]
     cluster.kubectl("delete namespace many --timeout=600s")
 
 
-def corpus(folder: Path) -> None:
-    """Files of the Go toolchain and its module cache, in the order of their names, up to the count and bytes that the field was measured with."""
+def chosen() -> list[tuple[Path, int]]:
+    """Files of the Go toolchain and its module cache: as many, and as many bytes, as the field was measured with. In the order of their names,
+    until the count is reached; then the smallest give way to the largest of the others until the bytes are."""
     where = [subprocess.run(["go", "env", name], capture_output=True, text=True, check=True).stdout.strip() for name in ("GOROOT", "GOMODCACHE")]
-    files = total = 0
+    found = []
     for root in where:
         for at, folders, names in os.walk(root):
             folders.sort()
-            for name in sorted(names):
-                file = Path(at, name)
-                size = file.lstat().st_size
-                if not file.is_file() or file.is_symlink() or files >= VOLUME_FILES or total + size > VOLUME_BYTES:
-                    continue
-                target = folder / file.relative_to("/")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(file.read_bytes())
-                files, total = files + 1, total + size
-    print(f"  corpus: {files:,} files, {total:,} bytes", file=sys.stderr)
+            files = (Path(at, name) for name in sorted(names))
+            found += [(file, file.lstat().st_size) for file in files if file.is_file() and not file.is_symlink()]
+    files, rest = found[:VOLUME_FILES], sorted(found[VOLUME_FILES:], key=lambda entry: entry[1])
+    files.sort(key=lambda entry: entry[1])
+    total = sum(size for _, size in files)
+    for place in range(len(files)):
+        if not rest or total >= VOLUME_BYTES:
+            break
+        total += rest[-1][1] - files[place][1]
+        files[place] = rest.pop()
+    return files
+
+
+def corpus(folder: Path) -> None:
+    """Copies what is chosen."""
+    files = chosen()
+    for file, _ in files:
+        target = folder / file.relative_to("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.read_bytes())
+    print(f"  corpus: {len(files):,} files, {sum(size for _, size in files):,} bytes", file=sys.stderr)
 
 
 def volume_folder(cluster: Cluster, namespace: str, claim: str) -> Path:
