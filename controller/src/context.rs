@@ -82,7 +82,8 @@ impl Context {
             match api.patch_status(name, &PatchParams::default(), &patch).await {
                 Ok(_) => return Ok(()),
                 Err(error) if is_not_found(&error) => return Ok(()),
-                Err(error) if tries < 60 && is_passing(&error) => {
+                // A server that has just started refuses everybody for a moment, until it has read the roles.
+                Err(error) if tries < 60 && (is_passing(&error) || is_forbidden(&error)) => {
                     tries += 1;
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }

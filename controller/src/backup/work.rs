@@ -21,6 +21,7 @@ use crate::issues::Issues;
 use crate::location;
 use crate::repositories::Opened;
 use crate::volumes::choose::{Cluster, choose};
+use crate::watched::change;
 
 /// Keeps a running Backup's object until its hooks are closed.
 const FINALIZER: &str = "ararat.dev/backup";
@@ -232,16 +233,22 @@ fn expiration(ttl: Option<&str>, started: &Time) -> Option<Time> {
 async fn open(work: &Work) -> Result<Arc<Opened>, Stop> {
     let until = Instant::now() + PATIENCE;
     let mut said = String::new();
+    let mut changes = work.context.watches.locations.changes();
     loop {
+        changes.mark_unchanged();
         let why = match work.context.watches.locations.named(&work.location) {
             None => format!("The BackupStorageLocation {} is not there any more", work.location),
             Some(location) => {
                 if let Err(why) = location::may_write(&location) {
                     return Err(Stop::Invalid(vec![why]));
                 }
-                match work.context.repositories.open(&location).await {
-                    Ok(opened) => return Ok(opened),
-                    Err(error) => format!("{error:#}"),
+                // Who owns it must be known of the spec as it is now: what was said before it was changed says nothing.
+                match location::can_write(&location) {
+                    Err(why) => why,
+                    Ok(()) => match work.context.repositories.open(&location).await {
+                        Ok(opened) => return Ok(opened),
+                        Err(error) => format!("{error:#}"),
+                    },
                 }
             }
         };
@@ -265,7 +272,7 @@ async fn open(work: &Work) -> Result<Arc<Opened>, Stop> {
                 .await;
             said = why;
         }
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        change(&mut changes, Duration::from_secs(5)).await;
     }
 }
 
