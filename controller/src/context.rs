@@ -77,18 +77,11 @@ impl Context {
     {
         let api: Api<K> = self.api();
         let patch = Patch::Merge(serde_json::json!({ "status": status }));
-        let mut tries = 0;
-        loop {
-            match api.patch_status(name, &PatchParams::default(), &patch).await {
-                Ok(_) => return Ok(()),
-                Err(error) if is_not_found(&error) => return Ok(()),
-                // A server that has just started refuses everybody for a moment, until it has read the roles.
-                Err(error) if tries < 60 && (is_passing(&error) || is_forbidden(&error)) => {
-                    tries += 1;
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-                Err(error) => return Err(error),
-            }
+        let may_pass = |error: &kube::Error| is_passing(error) || is_forbidden(error);
+        let parameters = PatchParams::default();
+        match again(|| api.patch_status(name, &parameters, &patch), 60, may_pass).await {
+            Err(error) if !is_not_found(&error) => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -168,6 +161,47 @@ pub fn is_passing(error: &kube::Error) -> bool {
         error,
         kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_)
     )
+}
+
+/// Asks the server again for a minute while it is busy or away.
+///
+/// # Errors
+/// What the server says.
+pub async fn steady<T, F>(ask: impl Fn() -> F) -> kube::Result<T>
+where
+    F: Future<Output = kube::Result<T>>,
+{
+    again(ask, 60, is_passing).await
+}
+
+/// Asks the server again for half a minute while it is busy, away, or has just started: until it has read the roles, it refuses everybody.
+///
+/// # Errors
+/// What the server says.
+pub async fn steady_own<T, F>(ask: impl Fn() -> F) -> kube::Result<T>
+where
+    F: Future<Output = kube::Result<T>>,
+{
+    again(ask, 30, |error| is_passing(error) || is_forbidden(error)).await
+}
+
+async fn again<T, F>(ask: impl Fn() -> F, tries: u32, may_pass: impl Fn(&kube::Error) -> bool) -> kube::Result<T>
+where
+    F: Future<Output = kube::Result<T>>,
+{
+    for _ in 0..tries {
+        match ask().await {
+            Err(error) if may_pass(&error) => tokio::time::sleep(Duration::from_secs(1)).await,
+            other => return other,
+        }
+    }
+    ask().await
+}
+
+/// Whether the API server, and nothing else, was the trouble, and it may pass.
+pub fn is_servers_trouble(error: &anyhow::Error) -> bool {
+    let said = error.chain().find_map(|cause| cause.downcast_ref::<kube::Error>());
+    said.is_some_and(is_passing)
 }
 
 /// What an error says, for people: what the API server said where it said something.

@@ -32,7 +32,7 @@ pub use judge::{can_write, chosen, explain, may_write};
 use self::judge::Seen;
 use self::look::{Look, Probed};
 use self::secrets::Secrets;
-use crate::context::{Context, engine_now, is_conflict, now};
+use crate::context::{Context, engine_now, is_conflict, is_servers_trouble, now};
 use crate::tasks::Tasks;
 use crate::watched::change;
 
@@ -126,6 +126,12 @@ async fn turn(context: &Arc<Context>, location: &Arc<BackupStorageLocation>, kno
         .unwrap_or_else(|| tokio::spawn(async move { look::look(&inner, &spec, probed).await }));
     let look = match tokio::time::timeout(ANSWER_WITHIN, &mut asked).await {
         Ok(Ok(Ok(look))) => Ok(look),
+        // Nothing was learnt of the store.
+        Ok(Ok(Err(error))) if is_servers_trouble(&error) => {
+            tracing::warn!("{} could not be looked at: {error:#}", location.name_any());
+            known.look_at = Instant::now() + Duration::from_secs(1);
+            return;
+        }
         Ok(Ok(Err(error))) => {
             if judge::needs_opening(&error) {
                 context.repositories.forget(&location.name_any()).await;

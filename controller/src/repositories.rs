@@ -18,13 +18,13 @@ use engine::store::{Location, Store, StoreOptions};
 use engine::words::Error;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::args::RunArgs;
-use crate::context::{engine_now, is_conflict};
+use crate::context::{engine_now, is_conflict, steady_own};
 
 /// The key of a Secret that holds the repository's owner key.
 pub const OWNER_KEY: &str = "owner.key";
@@ -109,11 +109,10 @@ impl Repositories {
     }
 
     async fn secret(&self, name: &str, what: &str) -> Result<(BTreeMap<String, Vec<u8>>, String)> {
-        let secret = self
-            .secrets()
-            .get_opt(name)
+        let secrets = self.secrets();
+        let secret = steady_own(|| secrets.get_opt(name))
             .await
-            .map_err(|error| anyhow!(crate::context::say(&error)))?;
+            .with_context(|| format!("The Secret {name} with {what} could not be read"))?;
         let secret = secret.ok_or_else(|| {
             anyhow!("The Secret {name} with {what} is not there; make it, or name another in the location")
         })?;
@@ -227,7 +226,8 @@ impl Repositories {
     /// When it is still there.
     pub async fn end_restore(&self, opened: &Arc<Opened>, restore_uid: &str) -> Result<()> {
         let name = format!("ararat-reader-{restore_uid}");
-        let Some(secret) = self.secrets().get_opt(&name).await? else {
+        let secrets = self.secrets();
+        let Some(secret) = steady_own(|| secrets.get_opt(&name)).await? else {
             return Ok(());
         };
         let key = secret
@@ -245,7 +245,8 @@ impl Repositories {
             })
             .await??;
         }
-        let deleted = self.secrets().delete(&name, &Default::default()).await;
+        let parameters = DeleteParams::default();
+        let deleted = steady_own(|| secrets.delete(&name, &parameters)).await;
         match deleted {
             Err(error) if !crate::context::is_not_found(&error) => Err(error.into()),
             _ => Ok(()),
@@ -284,8 +285,8 @@ impl Repositories {
     ) -> Result<BTreeMap<String, Vec<u8>>> {
         const SLOT: &str = "ararat.dev/slot";
         let repository = opened.repository.id().to_string();
-        let secrets = self.secrets();
-        let mut secret = match secrets.get_opt(name).await? {
+        let (secrets, parameters) = (self.secrets(), PostParams::default());
+        let mut secret = match steady_own(|| secrets.get_opt(name)).await? {
             Some(secret) if secret.annotations().get("ararat.dev/repository") == Some(&repository) => secret,
             Some(_) => bail!(
                 "The Secret {name} belongs to another repository than {repository}; delete it, and it is made anew"
@@ -313,9 +314,9 @@ impl Repositories {
                     data: Some(data),
                     ..Secret::default()
                 };
-                match secrets.create(&PostParams::default(), &secret).await {
+                match steady_own(|| secrets.create(&parameters, &secret)).await {
                     Ok(secret) => secret,
-                    Err(error) if is_conflict(&error) => secrets.get(name).await?,
+                    Err(error) if is_conflict(&error) => steady_own(|| secrets.get(name)).await?,
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -346,7 +347,7 @@ impl Repositories {
         .await??;
         secret.annotations_mut().insert(SLOT.to_owned(), slot);
         secret.managed_fields_mut().clear();
-        match secrets.replace(name, &PostParams::default(), &secret).await {
+        match steady_own(|| secrets.replace(name, &parameters, &secret)).await {
             Ok(_) => {}
             // Somebody else has made the slot as well, for the same key: it is the same one.
             Err(error) if is_conflict(&error) => {}

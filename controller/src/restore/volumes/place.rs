@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::super::rewrite::WAIT;
 use super::super::work::Work;
 use super::Target;
-use crate::context::{is_passing, say};
+use crate::context::{say, steady};
 use crate::volumes::holder::{self, Hold};
 
 /// How long a holder pod may take to start.
@@ -217,18 +217,4 @@ pub async fn release(work: &Work, target: &Target) {
         GONE_WITHIN
     };
     holder::release_and_wait(&work.context, &target.namespace, &pod, at_most).await;
-}
-
-/// Asks the server again while it is busy or away.
-async fn steady<T, F>(ask: impl Fn() -> F) -> kube::Result<T>
-where
-    F: Future<Output = kube::Result<T>>,
-{
-    for _ in 0..60 {
-        match ask().await {
-            Err(error) if is_passing(&error) => tokio::time::sleep(Duration::from_secs(1)).await,
-            other => return other,
-        }
-    }
-    ask().await
 }
