@@ -28,6 +28,8 @@ mod hooks;
 mod kills;
 /// A cluster, as it is used from a terminal.
 mod kubernetes;
+/// Full disks, stale credentials, evictions, missing rights, a busy server.
+mod misfortune;
 /// Objects alone: kinds, rights, owners, webhooks.
 mod objects;
 /// Objects that exist, dry runs, filters.

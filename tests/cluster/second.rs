@@ -162,7 +162,21 @@ fn a_second_cluster_restores_what_the_first_has_saved_in_s3() {
         ))
         .ok();
     story.cluster.ararat("backup-location set default --take-over").ok();
-    uninstall(&second);
+    uninstalled_leaves_nothing(&second);
+}
+
+/// Whoever uninstalls with the keys and the kinds finds the cluster as it was before.
+fn uninstalled_leaves_nothing(cluster: &Kubernetes) {
+    cluster.ararat("uninstall --confirm --delete-key --crds").ok();
+    wait("the namespace to go", Duration::from_secs(60), || {
+        cluster.find("namespace ararat").is_none().then_some(())
+    });
+    let ours = "crd,clusterrole,clusterrolebinding,priorityclass,namespace -l app.kubernetes.io/part-of=ararat";
+    assert_eq!(cluster.names(ours), [""; 0]);
+    assert_eq!(
+        cluster.names("pods,secrets -A -l app.kubernetes.io/part-of=ararat"),
+        [""; 0]
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::collect;
 use crate::cluster::kinds::{self, Found, discover};
 use crate::cluster::list::list;
-use crate::context::{Context, say};
+use crate::context::{Context, is_not_found, say};
 use crate::issues::Issues;
 use crate::volumes::facts::{ClaimFacts, PodFacts, VolumeFacts, map, text};
 
@@ -310,7 +310,10 @@ impl Survey {
         let mut objects = Vec::new();
         for namespace in self.places(&kind) {
             let listed = list(&context.client, &kind, &namespace, |page| objects.extend(page)).await;
-            if let Err(error) = listed {
+            // A kind that went since its discovery is told of when it is to be saved.
+            if let Err(error) = listed
+                && !is_not_found(&error)
+            {
                 issues.error("ListFailed", kind.resource(), kinds::explain(&kind, &error));
             }
         }

@@ -71,14 +71,28 @@ enum Ended {
 
 /// Fills a volume, and says what went wrong. Gives whether its data is there.
 pub async fn fill(work: Arc<Work>, target: Target) -> bool {
+    let (about, is_claim) = (target.about(), target.is_claim());
+    let filled = fill_by_attempts(&work, target).await;
+    if !filled && !is_claim && !work.stop.is_asked() {
+        work.issues.warning(
+            "PodWaits",
+            about,
+            "Its pod does not start without this data: it stays in its first init container; delete the pod, or restore it once more with \
+             existingResourcePolicy Recreate",
+        );
+    }
+    filled
+}
+
+async fn fill_by_attempts(work: &Arc<Work>, target: Target) -> bool {
     let about = target.about();
     let mut last = String::new();
     for attempt in 0..ATTEMPTS {
-        let ended = self::attempt(&work, &target, attempt).await;
+        let ended = self::attempt(work, &target, attempt).await;
         // Whoever made the pod, and however it ended: neither the next attempt nor the application shall meet it.
-        place::release(&work, &target).await;
+        place::release(work, &target).await;
         match ended {
-            Ended::Done(status) => return done(&work, &about, &status),
+            Ended::Done(status) => return done(work, &about, &status),
             Ended::Gone(why) => {
                 work.issues.log(&format!("{about}: {why}; trying again"));
                 last = why;

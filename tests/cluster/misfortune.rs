@@ -1,0 +1,293 @@
+//! What goes wrong without anybody's fault: a disk that is full, credentials that are no good any more, a pod that is evicted, rights that are missing, an
+//! API server that is busy. Each is named with its cause, nothing hangs, and what can be done is done.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::bench::{self, spotless};
+use crate::guide::nothing_left;
+use crate::kubernetes::{number, text, wait};
+use crate::objects::many;
+use crate::space::Space;
+use crate::workload;
+
+/// Volumes that end after 20 MB.
+const SMALL_CLASS: &str = "
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: NAME}
+provisioner: folder.csi.test
+parameters: {limit: 20m}
+";
+
+#[test]
+fn a_disk_that_is_full_fails_its_own_volume_and_says_so() {
+    let Some(story) = bench::calm() else { return };
+    let cluster = &story.cluster;
+    let name = story.name("full");
+    let space = Space::new(cluster, &name);
+    for app in ["big", "small"] {
+        cluster.apply(
+            &name,
+            &(workload::claim(app, cluster.class, "Filesystem") + &workload::deployment(app, app)),
+        );
+        cluster.rolled_out(&name, &format!("deploy/{app}"));
+    }
+    cluster.shell(&name, "deploy/big", "head -c 60000000 /dev/urandom >/data/big");
+    cluster.shell(&name, "deploy/small", "echo fits >/data/small");
+    cluster
+        .ararat(&format!("backup create {name} --include-namespaces {name} --wait"))
+        .ok();
+    space.destroy();
+    cluster.apply("default", &SMALL_CLASS.replace("NAME", &name));
+    let line = format!(
+        "restore create {name} --from-backup {name} --storage-class-mappings {}:{name} --wait",
+        cluster.class
+    );
+    cluster.ararat(&line).ends(1).says(&["PartiallyFailed"]);
+    let restore = cluster.object("restore", &name);
+    assert_eq!(number(&restore, "/status/volumes/failed"), 1, "{restore:#}");
+    assert_eq!(number(&restore, "/status/volumes/completed"), 1, "{restore:#}");
+    cluster
+        .ararat(&format!("restore describe {name} --details"))
+        .ok()
+        .says(&[&format!("{name}/big"), "No space left"]);
+    cluster.rolled_out(&name, "deploy/small");
+    assert_eq!(cluster.shell(&name, "deploy/small", "cat /data/small"), "fits\n");
+    nothing_left(cluster, &name);
+    drop(space);
+    cluster
+        .kubectl(&format!("delete storageclass {name} --wait=false"))
+        .ok();
+}
+
+#[test]
+fn credentials_that_are_no_good_any_more_are_named_and_fresh_ones_are_taken_up() {
+    let Some(story) = bench::calm() else { return };
+    let cluster = &story.cluster;
+    let name = story.name("stale");
+    let space = Space::new(cluster, &name);
+    story.location(&name, &story.store.location(&name), "");
+    cluster
+        .kubectl(&format!("create configmap -n {name} words --from-literal=a=b"))
+        .ok();
+    let secret = text(&cluster.object("backupstoragelocation", &name), "/spec/credential/name");
+    let good = cluster.get(&format!("secret -n ararat {secret}"))["data"].clone();
+    let put = |data: &serde_json::Value| {
+        let patch = json!({ "data": data }).to_string();
+        cluster
+            .kubectl(&format!("patch secret -n ararat {secret} --type=merge -p '{patch}'"))
+            .ok();
+    };
+    let mut bad = good.clone();
+    // "no-longer-good"
+    bad["AWS_SECRET_ACCESS_KEY"] = "bm8tbG9uZ2VyLWdvb2Q=".into();
+    put(&bad);
+    wait("the location to be refused", Duration::from_secs(30), || {
+        (cluster.phase("backupstoragelocation", &name) == "Unavailable").then_some(())
+    });
+    cluster
+        .ararat(&format!(
+            "backup create {name} --include-namespaces {name} --storage-location {name}"
+        ))
+        .fails()
+        .says(&[&name, &secret])
+        .hides(&["no-longer-good"]);
+    // A Backup that somebody made in another way waits, and says for what.
+    let spec = json!({ "includedNamespaces": [name], "storageLocation": name });
+    let document = json!({
+        "apiVersion": "ararat.dev/v1alpha1", "kind": "Backup", "metadata": { "name": name }, "spec": spec,
+    });
+    cluster.apply("ararat", &document.to_string());
+    wait("an event that says what is waited for", Duration::from_secs(30), || {
+        let events = cluster.kubectl(&format!("events -n ararat --for backup.ararat.dev/{name}"));
+        events.out.contains("LocationUnavailable").then_some(())
+    });
+    put(&good);
+    spotless(cluster, &cluster.ended("backup", &name, Duration::from_secs(60)));
+    drop(space);
+    cluster.ararat(&format!("backup-location delete {name} --confirm")).ok();
+}
+
+#[test]
+fn a_pod_that_is_evicted_while_its_volume_is_read_is_no_obstacle() {
+    let Some(story) = bench::calm() else { return };
+    let cluster = &story.cluster;
+    let name = story.name("evicted");
+    let space = Space::new(cluster, &name);
+    cluster.apply(
+        &name,
+        &(workload::claim("data", cluster.class, "Filesystem") + &workload::deployment("app", "data")),
+    );
+    cluster.rolled_out(&name, "deploy/app");
+    cluster.shell(
+        &name,
+        "deploy/app",
+        "head -c 600000000 /dev/urandom >/data/big; sha256sum /data/big >/data/sum",
+    );
+    let pod = cluster.names(&format!("pods -n {name}")).remove(0);
+    cluster
+        .ararat(&format!("backup create {name} --include-namespaces {name}"))
+        .ok();
+    wait("the volume to be read", Duration::from_secs(60), || {
+        let volumes = cluster.list("podvolumebackups -n ararat");
+        let read = |volume: &&serde_json::Value| {
+            text(volume, "/spec/backupName") == name && text(volume, "/status/phase") == "InProgress"
+        };
+        volumes.iter().find(read).map(|_| ())
+    });
+    let eviction = json!({
+        "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": pod, "namespace": name },
+        "deleteOptions": { "gracePeriodSeconds": 0 },
+    });
+    let file = cluster.home.join(format!("{name}.json"));
+    std::fs::write(&file, eviction.to_string()).unwrap();
+    cluster
+        .kubectl(&format!(
+            "create --raw /api/v1/namespaces/{name}/pods/{pod}/eviction -f {}",
+            file.display()
+        ))
+        .ok();
+    spotless(cluster, &cluster.ended("backup", &name, Duration::from_secs(180)));
+    nothing_left(cluster, &name);
+    space.destroy();
+    cluster
+        .ararat(&format!("restore create {name} --from-backup {name} --wait"))
+        .ok();
+    cluster.rolled_out(&name, "deploy/app");
+    cluster.shell(&name, "deploy/app", "sha256sum -c /data/sum");
+}
+
+#[test]
+fn what_may_not_be_read_is_listed_and_the_rest_is_saved() {
+    let Some(story) = bench::alone() else { return };
+    let cluster = &story.cluster;
+    let name = story.name("partial");
+    let space = Space::new(cluster, &name);
+    cluster
+        .kubectl(&format!("create configmap -n {name} words --from-literal=a=b"))
+        .ok();
+    cluster
+        .kubectl(&format!("create secret generic -n {name} word --from-literal=a=b"))
+        .ok();
+    // An operator who trusts nobody with Secrets but those of the installation.
+    let role = cluster
+        .names("clusterroles -l app.kubernetes.io/part-of=ararat")
+        .into_iter()
+        .next()
+        .unwrap();
+    let rules = cluster.get(&format!("clusterrole {role}"))["rules"].clone();
+    let groups = cluster.kubectl("api-resources --verbs=list -o name").ok().out;
+    let (mut core, mut others): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    for resource in groups.lines() {
+        match resource.split_once('.') {
+            None if resource != "secrets" => core.push(resource.to_owned()),
+            None => {}
+            Some((_, group)) => others.push(group.to_owned()),
+        }
+    }
+    core.push("pods/exec".to_owned());
+    let narrow = json!([
+        { "apiGroups": [""], "resources": core, "verbs": ["*"] },
+        { "apiGroups": others, "resources": ["*"], "verbs": ["*"] },
+    ]);
+    let put = |rules: &serde_json::Value| {
+        let patch = json!([{ "op": "replace", "path": "/rules", "value": rules }]).to_string();
+        cluster
+            .kubectl(&format!("patch clusterrole {role} --type=json -p '{patch}'"))
+            .ok();
+    };
+    let own = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": { "name": "own-secrets" },
+        "rules": [{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["*"] }] });
+    cluster.apply("ararat", &own.to_string());
+    cluster
+        .kubectl(
+            "create rolebinding -n ararat own-secrets --role=own-secrets --serviceaccount=ararat:ararat-controller",
+        )
+        .ok();
+    put(&narrow);
+    let line = format!("backup create {name} --include-namespaces {name} --wait");
+    let ran = cluster.ararat(&line);
+    let described = cluster.ararat(&format!("backup describe {name} --details"));
+    put(&rules);
+    cluster
+        .kubectl("delete -n ararat role/own-secrets rolebinding/own-secrets")
+        .ok();
+    ran.ends(1).says(&["PartiallyFailed"]);
+    described
+        .ok()
+        .says(&["secrets", "forbidden", "words"])
+        .hides(&["v1/Secret"]);
+    let backup = cluster.object("backup", &name);
+    assert_eq!(number(&backup, "/status/errors"), 1, "{backup:#}");
+    bench::ready(cluster);
+    drop(space);
+}
+
+/// No request of the controller is taken, whatever else is free: the API server's own way to be busy.
+const BUSY: &str = "
+apiVersion: flowcontrol.apiserver.k8s.io/v1
+kind: PriorityLevelConfiguration
+metadata: {name: ararat-nothing}
+spec: {type: Limited, limited: {nominalConcurrencyShares: 0, lendablePercent: 0, borrowingLimitPercent: 0, limitResponse: {type: Reject}}}
+---
+apiVersion: flowcontrol.apiserver.k8s.io/v1
+kind: FlowSchema
+metadata: {name: ararat-nothing}
+spec:
+  matchingPrecedence: 1
+  priorityLevelConfiguration: {name: ararat-nothing}
+  rules:
+  - subjects: [{kind: ServiceAccount, serviceAccount: {namespace: ararat, name: ararat-controller}}]
+    resourceRules: [{verbs: [get, list, create, update, patch, delete], apiGroups: ['*'], resources: ['*'], namespaces: ['*'], clusterScope: true}]
+";
+
+#[test]
+fn a_busy_server_and_others_who_write_too_delay_and_do_no_harm() {
+    let Some(story) = bench::alone() else { return };
+    let cluster = &story.cluster;
+    let name = story.name("busy");
+    let space = Space::new(cluster, &name);
+    cluster.create(&name, &many(300));
+    let refuse_for = |seconds: u64| {
+        cluster.apply("default", BUSY);
+        wait("429", Duration::from_secs(20), || {
+            let line = "get configmaps -n kube-system --as system:serviceaccount:ararat:ararat-controller";
+            let ran = cluster.kubectl(&format!("{line} --request-timeout=3s"));
+            (ran.code != 0).then_some(())
+        });
+        std::thread::sleep(Duration::from_secs(seconds));
+        cluster
+            .kubectl("delete flowschema/ararat-nothing prioritylevelconfiguration/ararat-nothing")
+            .ok();
+    };
+    // Somebody else writes to the same objects all the while.
+    let disturb = |kind: &str| {
+        for round in 0..10 {
+            cluster
+                .kubectl(&format!(
+                    "annotate -n ararat {kind} {name} disturbed={round} --overwrite"
+                ))
+                .ok();
+        }
+    };
+    cluster
+        .ararat(&format!("backup create {name} --include-namespaces {name}"))
+        .ok();
+    refuse_for(10);
+    disturb("backup");
+    spotless(cluster, &cluster.ended("backup", &name, Duration::from_secs(120)));
+    space.destroy();
+    let began = Instant::now();
+    cluster
+        .ararat(&format!("restore create {name} --from-backup {name}"))
+        .ok();
+    refuse_for(10);
+    disturb("restore");
+    spotless(cluster, &cluster.ended("restore", &name, Duration::from_secs(120)));
+    println!("restored in {} s", began.elapsed().as_secs());
+    let there = cluster.names(&format!("configmaps,secrets -n {name} -l story=many"));
+    assert_eq!(there.len(), 300);
+    bench::ready(cluster);
+}
