@@ -41,6 +41,18 @@ spec:
   ports: [{port: 80, targetPort: 80}]
 ";
 
+/// The commands that README shows, as it shows them.
+fn of_readme(beginning: &str) -> String {
+    let section = include_str!("../../README.md")
+        .split("## On Kubernetes")
+        .nth(1)
+        .unwrap();
+    let block = section.split("```").nth(1).unwrap();
+    let line = block.lines().find_map(|line| line.strip_prefix(beginning));
+    let line = line.unwrap_or_else(|| panic!("README does not show `{beginning}`:\n{block}"));
+    format!("{}{line}", beginning.split_once(' ').unwrap().1)
+}
+
 #[test]
 fn the_classic_guide_works_word_for_word() {
     let Some(story) = bench::calm() else { return };
@@ -53,8 +65,14 @@ fn the_classic_guide_works_word_for_word() {
     content::fill(cluster, &space.name, "deploy/nginx-deployment", "/var/log/nginx");
     let before = content::listing(cluster, &space.name, "deploy/nginx-deployment", "/var/log/nginx");
 
+    bench::credentials(cluster, "shown", &story.place());
+    std::fs::rename(cluster.home.join("credentials-shown"), cluster.home.join("credentials")).unwrap();
     cluster
-        .ararat("backup create nginx-backup --selector app=nginx --wait")
+        .ararat(&format!("{} --dry-run -o yaml", of_readme("ararat install")))
+        .ok()
+        .says(&["kind: DaemonSet", "image: REGISTRY/ararat", "url: s3://bucket/cluster"]);
+    cluster
+        .ararat(&of_readme("ararat backup create nginx-backup --selector app=nginx"))
         .ok()
         .says(&["nginx-backup", "completed"]);
     spotless(cluster, &cluster.object("backup", "nginx-backup"));
@@ -68,10 +86,12 @@ fn the_classic_guide_works_word_for_word() {
         .says(&["nginx-logs", "Completed"]);
     cluster.ararat("backup logs nginx-backup").ok().says(&["nginx-example"]);
 
-    cluster.kubectl("delete namespace nginx-example --timeout=120s").ok();
+    cluster
+        .kubectl(&of_readme("kubectl delete namespace nginx-example"))
+        .ok();
 
     cluster
-        .ararat("restore create --from-backup nginx-backup --wait")
+        .ararat(&of_readme("ararat restore create --from-backup nginx-backup"))
         .ok()
         .says(&["completed"]);
     let restores = cluster.list("restores -n ararat");

@@ -12,8 +12,8 @@ use crate::objects::many;
 use crate::space::Space;
 use crate::workload;
 
-/// Every day.
-const ROUNDS: usize = 3;
+/// Every day: each victim once or twice.
+const ROUNDS: usize = 2;
 /// The longest pause before a kill: a backup or restore of the story takes about as long.
 const PAUSE_MAX: u64 = 4000;
 /// How long an operation may take that was disturbed.

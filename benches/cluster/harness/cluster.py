@@ -54,6 +54,14 @@ class Cluster:
     def ararat(self, line: str) -> str:
         return self.run(str(self.ararat_program), *line.split())
 
+    def repo(self, line: str) -> None:
+        """The engine alone, from the node, in a repository of its own beside that of the location."""
+        key, cache = self.work / "alone.key", self.work / "alone.cache"
+        environment = [f"AWS_ACCESS_KEY_ID={KEY}", f"AWS_SECRET_ACCESS_KEY={SECRET}", f"AWS_ENDPOINT_URL=http://{NODE}:9000", "AWS_REGION=us-east-1"]
+        place = ["--quiet", "-r", "s3://bench/alone", "--cache-dir", str(cache)]
+        place += ["--new-key" if line == "init" else "--key-file", str(key)]
+        self.run("env", *environment, str(self.ararat_program), "repo", *line.split(), *place)
+
     def shell(self, namespace: str, pod: str, script: str) -> str:
         return self.run("kubectl", "exec", "-i", "-n", namespace, pod, "--", "sh", text=script)
 

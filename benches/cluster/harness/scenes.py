@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -154,6 +155,15 @@ def four(cluster: Cluster, meter: Meter, asked) -> Iterator[tuple[str, dict]]:
             disk.write(os.urandom(1 << 20))
     for name in ("one", "two"):
         corpus(volume_folder(cluster, "four", name))
+    folders = " ".join(str(volume_folder(cluster, "four", name)) for name in ("small", "sparse", "one", "two"))
+    for round in range(asked.rounds):
+        # The same data through the engine alone, from the node.
+        cluster.repo("init")
+        yield "four folders: first `ararat repo backup`", meter.phase(lambda: cluster.repo(f"backup {folders}"))
+        yield "four folders: unchanged `ararat repo backup`", meter.phase(lambda: cluster.repo(f"backup {folders}"))
+        for left in (cluster.bucket / "alone", cluster.work / "alone.cache"):
+            shutil.rmtree(left)
+        (cluster.work / "alone.key").unlink()
     for round in range(asked.rounds):
         first, again = f"four-{round}", f"four-{round}-again"
         yield "four volumes: first backup", saved(cluster, meter, first, "four")
