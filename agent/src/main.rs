@@ -28,6 +28,8 @@
 //! privileged only where block volumes are asked for (`ararat install --privileged-agent`); everywhere else it refuses them and says so.
 //! Extended attributes in `trusted.` would need `SYS_ADMIN`; they are not saved, and a restore counts what it could not give back.
 
+// The same in every program, and no library's to choose.
+#[path = "../../cli/src/allocator.rs"]
 mod allocator;
 mod args;
 #[cfg(test)]

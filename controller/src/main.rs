@@ -9,6 +9,8 @@
 //! What must hold: every long operation is a state machine that is written down in the API before each step that cannot be repeated, so that whoever is
 //! leader next goes on where the last one died.
 
+// The same in every program, and no library's to choose.
+#[path = "../../cli/src/allocator.rs"]
 mod allocator;
 mod args;
 mod backup;

@@ -4,12 +4,15 @@ use std::fmt::Debug;
 
 use anyhow::Result;
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{DynamicObject, ListParams};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::Cluster;
+use super::{Cluster, selector};
+use crate::args::output::Format;
 use crate::failure::Failure;
+use crate::output::objects;
 
 /// The object of that name, or an error that names those that are near.
 pub async fn named<K>(cluster: &Cluster, name: &str) -> Result<K>
@@ -34,7 +37,7 @@ where
 }
 
 /// All objects of a kind that fit, by name, as the cluster has them. The list is read in pages.
-pub async fn listed_raw<K>(cluster: &Cluster, params: &ListParams) -> Result<Vec<serde_json::Value>>
+async fn listed_raw<K>(cluster: &Cluster, params: &ListParams) -> Result<Vec<serde_json::Value>>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
 {
@@ -56,6 +59,42 @@ where
             None => return Ok(found),
         }
     }
+}
+
+/// The objects of these names, or all with these labels when there are no names, as the cluster has them.
+pub async fn meant<K>(
+    cluster: &Cluster,
+    names: &[String],
+    labels: Option<&LabelSelector>,
+) -> Result<Vec<serde_json::Value>>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    if names.is_empty() {
+        let params = labels.map_or_else(ListParams::default, |labels| {
+            ListParams::default().labels(&selector::text(labels))
+        });
+        return listed_raw::<K>(cluster, &params).await;
+    }
+    let mut found = Vec::new();
+    for name in names {
+        found.push(serde_json::to_value(named_raw::<K>(cluster, name).await?)?);
+    }
+    Ok(found)
+}
+
+/// Objects as programs want them, or a table of them as `table` prints it: what every `get` does.
+pub fn print<K: DeserializeOwned>(
+    found: Vec<serde_json::Value>,
+    format: Format,
+    is_list: bool,
+    table: impl FnOnce(&[K], Format) -> Result<()>,
+) -> Result<()> {
+    if objects::print(&found, format, is_list)? {
+        return Ok(());
+    }
+    let objects = found.into_iter().map(serde_json::from_value);
+    table(&objects.collect::<Result<Vec<K>, _>>()?, format)
 }
 
 /// The error for a name that no object has.

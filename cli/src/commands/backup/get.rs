@@ -7,7 +7,6 @@ use api::{Backup, BackupPhase};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::ListParams;
 use serde_json::Value;
 
 use super::create::volumes_text;
@@ -20,7 +19,7 @@ use crate::cluster::{Cluster, named, selector};
 use crate::failure::PARTIAL;
 use crate::output::description::{left, moment_or};
 use crate::output::progress::Shown;
-use crate::output::{objects, show};
+use crate::output::show;
 
 /// List backups.
 #[derive(clap::Args)]
@@ -45,32 +44,13 @@ impl Get {
             Some(session) => self.stored(&Catalogue::open(&session)?, global)?,
             None => {
                 let cluster = Cluster::connect(global, cluster)?;
-                (cluster.run(self.listed(&cluster))?, 0)
+                let found = named::meant::<Backup>(&cluster, &self.names, self.selector.as_ref());
+                (cluster.run(found)?, 0)
             }
         };
         let code = if left_out == 0 { 0 } else { PARTIAL };
-        if objects::print(&found, format, is_list)? {
-            return Ok(code);
-        }
-        let backups = found
-            .into_iter()
-            .map(serde_json::from_value)
-            .collect::<Result<Vec<Backup>, _>>()?;
-        print(&backups, format)?;
+        named::print(found, format, is_list, print)?;
         Ok(code)
-    }
-
-    async fn listed(&self, cluster: &Cluster) -> Result<Vec<Value>> {
-        let mut found = Vec::new();
-        for name in &self.names {
-            found.push(serde_json::to_value(named::named_raw::<Backup>(cluster, name).await?)?);
-        }
-        if self.names.is_empty() {
-            let labels = self.selector.as_ref().map(selector::text);
-            let params = labels.map_or_else(ListParams::default, |labels| ListParams::default().labels(&labels));
-            found = named::listed_raw::<Backup>(cluster, &params).await?;
-        }
-        Ok(found)
     }
 
     /// Those of a location, and how many could not be read.

@@ -4,14 +4,13 @@ use anyhow::Result;
 use api::BackupStorageLocation;
 use api::location::{AccessMode, LocationPhase};
 use kube::ResourceExt;
-use kube::api::ListParams;
 
 use crate::args::Global;
 use crate::args::cluster::ClusterArgs;
 use crate::args::output::{Format, OutputArgs};
 use crate::cluster::{Cluster, named};
 use crate::output::description::moment_or;
-use crate::output::{objects, show};
+use crate::output::show;
 
 /// List locations, and whether they can be used.
 #[derive(clap::Args)]
@@ -27,26 +26,8 @@ impl Get {
     pub fn run(self, global: &Global, cluster: &ClusterArgs) -> Result<u8> {
         let format = self.output.output.or_json(global.json);
         let cluster = Cluster::connect(global, cluster)?;
-        let found = cluster.run(async {
-            let mut found = Vec::new();
-            for name in &self.names {
-                found.push(serde_json::to_value(
-                    named::named_raw::<BackupStorageLocation>(&cluster, name).await?,
-                )?);
-            }
-            if self.names.is_empty() {
-                found = named::listed_raw::<BackupStorageLocation>(&cluster, &ListParams::default()).await?;
-            }
-            Ok(found)
-        })?;
-        if objects::print(&found, format, self.names.len() != 1)? {
-            return Ok(0);
-        }
-        let locations = found
-            .into_iter()
-            .map(serde_json::from_value)
-            .collect::<Result<Vec<BackupStorageLocation>, _>>()?;
-        print(&locations, format)?;
+        let found = cluster.run(named::meant::<BackupStorageLocation>(&cluster, &self.names, None))?;
+        named::print(found, format, self.names.len() != 1, print)?;
         Ok(0)
     }
 }

@@ -4,14 +4,13 @@ use anyhow::Result;
 use api::{Restore, RestorePhase};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
-use kube::api::ListParams;
 
 use crate::args::Global;
 use crate::args::cluster::ClusterArgs;
 use crate::args::output::{Format, OutputArgs};
 use crate::cluster::{Cluster, named, selector};
 use crate::output::description::moment_or;
-use crate::output::{objects, show};
+use crate::output::show;
 
 /// List restores.
 #[derive(clap::Args)]
@@ -30,28 +29,8 @@ impl Get {
     pub fn run(self, global: &Global, cluster: &ClusterArgs) -> Result<u8> {
         let format = self.output.output.or_json(global.json);
         let cluster = Cluster::connect(global, cluster)?;
-        let found = cluster.run(async {
-            let mut found = Vec::new();
-            for name in &self.names {
-                found.push(serde_json::to_value(
-                    named::named_raw::<Restore>(&cluster, name).await?,
-                )?);
-            }
-            if self.names.is_empty() {
-                let labels = self.selector.as_ref().map(selector::text);
-                let params = labels.map_or_else(ListParams::default, |labels| ListParams::default().labels(&labels));
-                found = named::listed_raw::<Restore>(&cluster, &params).await?;
-            }
-            Ok(found)
-        })?;
-        if objects::print(&found, format, self.names.len() != 1)? {
-            return Ok(0);
-        }
-        let restores = found
-            .into_iter()
-            .map(serde_json::from_value)
-            .collect::<Result<Vec<Restore>, _>>()?;
-        print(&restores, format)?;
+        let found = cluster.run(named::meant::<Restore>(&cluster, &self.names, self.selector.as_ref()))?;
+        named::print(found, format, self.names.len() != 1, print)?;
         Ok(0)
     }
 }
