@@ -1,12 +1,13 @@
 //! Backups: what a Backup asks for becomes one commit in its repository.
 //!
 //! In reading order: [`work`] (the steps of one Backup), [`survey`] (what there is, and what saved objects need), [`groups`] (which volumes are read together, with
-//! which hooks around them), [`volumes`] (hooks run and agents read), [`collect`] (objects, kind by kind), [`commit`] (all of it, written once), [`plan`] (what a dry
+//! which hooks around them), [`volumes`] (hooks run and agents read), [`hooks`] (what is written down of them), [`collect`] (objects, kind by kind), [`commit`] (all of it, written once), [`plan`] (what a dry
 //! run says).
 
 mod collect;
 mod commit;
 mod groups;
+mod hooks;
 mod plan;
 mod survey;
 mod volumes;
@@ -33,7 +34,9 @@ pub async fn run(context: Arc<Context>) {
     let mut changes = context.watches.backups.changes();
     loop {
         changes.mark_unchanged();
-        let backups = context.watches.backups.all();
+        let mut backups = context.watches.backups.all();
+        // A pod that waits to be thawed waits for nobody else.
+        backups.sort_by_key(|backup| backup.status.as_ref().is_none_or(|status| status.open_hooks.is_empty()));
         for backup in &backups {
             let phase = backup.status.as_ref().map_or(BackupPhase::New, |status| status.phase);
             // One that was ended by a controller that died then still has its finalizer.
@@ -42,7 +45,13 @@ pub async fn run(context: Arc<Context>) {
                 continue;
             }
             let uid = backup.uid().unwrap_or_default();
-            tasks.start(&uid, work::work(Arc::clone(&context), Arc::clone(backup)));
+            let work = work::work(Arc::clone(&context), Arc::clone(backup));
+            // Whoever stops one that waits for its turn does not wait for it.
+            if backup.spec.cancel || backup.metadata.deletion_timestamp.is_some() {
+                tasks.start_at_once(&uid, work);
+            } else {
+                tasks.start(&uid, work);
+            }
         }
         // Whoever deletes the object of a running backup wants it no more.
         for uid in tasks.uids() {

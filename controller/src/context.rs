@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::args::RunArgs;
+use crate::location::Looks;
 use crate::repositories::Repositories;
 use crate::watched::Watches;
 
@@ -31,6 +32,8 @@ pub struct Context {
     pub kubernetes: String,
     /// Open repositories.
     pub repositories: Repositories,
+    /// What this process has seen of each location.
+    pub looks: Looks,
     /// Objects of our kinds as they are now.
     pub watches: Watches,
     /// Tells of events.
@@ -47,6 +50,7 @@ impl Context {
         Arc::new(Self {
             repositories: Repositories::new(client.clone(), &args, cluster.clone()),
             recorder: Recorder::new(client.clone(), reporter),
+            looks: Looks::default(),
             args,
             client,
             cluster,

@@ -22,7 +22,7 @@ use api::{Backup, BackupPhase, DeleteBackupRequest, DeleteBackupRequestSpec, Pod
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::SignedDuration;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::json;
 
 use self::target::Target;
@@ -48,6 +48,8 @@ enum Step {
     Unknown(String),
     /// It cannot be done.
     Failed(String),
+    /// What it was made for does not hold any more: it goes, and the backup stays.
+    Withdrawn(String),
 }
 
 /// Obeys every DeleteBackupRequest, and makes those for expired backups, until the process ends.
@@ -120,6 +122,11 @@ async fn go_on(context: &Context) {
     }
 }
 
+/// The name of the request to delete a Backup for a reason.
+fn name_of(backup: &Backup, uid: &str, reason: &str) -> String {
+    words::derived_name(&backup.name_any(), &[uid, reason])
+}
+
 /// Makes the request to delete a Backup, once for each reason.
 async fn ask(context: &Context, backup: &Backup, reason: &str) {
     let uid = backup.uid().unwrap_or_default();
@@ -127,7 +134,7 @@ async fn ask(context: &Context, backup: &Backup, reason: &str) {
         backup_name: backup.name_any(),
         backup_uid: Some(uid.clone()),
     };
-    let mut request = DeleteBackupRequest::new(&words::derived_name(&backup.name_any(), &[&uid, reason]), spec);
+    let mut request = DeleteBackupRequest::new(&name_of(backup, &uid, reason), spec);
     request.metadata.labels = Some([(words::BACKUP_NAME.to_owned(), words::label_value(&backup.name_any()))].into());
     match context
         .api::<DeleteBackupRequest>()
@@ -171,6 +178,7 @@ async fn obey(context: Arc<Context>, request: Arc<DeleteBackupRequest>) {
         Step::Waits(why) => (DeletePhase::InProgress, Some(why)),
         Step::Unknown(why) => (before.phase, Some(why)),
         Step::Failed(why) => (DeletePhase::Failed, Some(why)),
+        Step::Withdrawn(why) => return withdraw(&context, &request, &why).await,
     };
     if matches!(after.phase, DeletePhase::Processed | DeletePhase::Failed) {
         after.completion_timestamp = Some(Time(now()));
@@ -192,6 +200,25 @@ async fn obey(context: Arc<Context>, request: Arc<DeleteBackupRequest>) {
             "The status of {name} could not be written: {}",
             crate::context::say(&error)
         );
+    }
+}
+
+/// Removes a request that nobody but this controller has made, so that it can be made again when its time has come.
+async fn withdraw(context: &Context, request: &DeleteBackupRequest, why: &str) {
+    tracing::info!("The backup {} is not deleted: {why}", request.spec.backup_name);
+    match context
+        .api::<DeleteBackupRequest>()
+        .delete(&request.name_any(), &DeleteParams::default())
+        .await
+    {
+        Err(error) if !is_not_found(&error) => {
+            tracing::warn!(
+                "The request {} could not be removed: {}",
+                request.name_any(),
+                crate::context::say(&error)
+            );
+        }
+        _ => {}
     }
 }
 
@@ -222,7 +249,9 @@ async fn step(context: &Arc<Context>, request: &DeleteBackupRequest) -> anyhow::
 async fn delete(context: &Arc<Context>, request: &DeleteBackupRequest, backup: &Backup) -> anyhow::Result<Step> {
     let name = backup.name_any();
     let status = backup.status.clone().unwrap_or_default();
-    if !status.phase.is_final() {
+    // One that was found in a location runs nowhere, also while its status is not written yet.
+    let is_synced = sync::is_synced(backup);
+    if !status.phase.is_final() && !is_synced {
         if !backup.spec.cancel {
             let cancel = Patch::Merge(json!({ "spec": { "cancel": true } }));
             context
@@ -232,30 +261,38 @@ async fn delete(context: &Arc<Context>, request: &DeleteBackupRequest, backup: &
         }
         return Ok(Step::Waits("The backup runs; it is being stopped first".to_owned()));
     }
-    let restores = restores_of(&context.watches.restores.all(), backup);
-    if let Some(running) = restores
-        .iter()
-        .find(|restore| !restore.status.as_ref().is_some_and(|status| status.phase.is_final()))
-    {
-        let running = running.name_any();
-        return Ok(Step::Waits(format!(
-            "The Restore {running} reads it; it is deleted when that has ended, or was stopped (`ararat restore cancel {running}`)"
-        )));
+    let mut restores = restores_of(&context.watches.restores.all(), backup);
+    if let Some(why) = still_read(&restores) {
+        return Ok(Step::Waits(why));
     }
     let uid = sync::origin_uid(backup).unwrap_or_default().to_owned();
     target::remember(context, request, &uid).await?;
-    match target::place_of(context, backup).await {
+    let place = target::place_of(context, backup).await;
+    if status.phase != BackupPhase::Deleting
+        && expiry::is_request(request, backup)
+        && let Some(why) = expiry::objection(context, backup).await?
+    {
+        return Ok(Step::Withdrawn(why));
+    }
+    match place {
         Ok(opened) => {
             if status.phase != BackupPhase::Deleting {
                 context
                     .patch_status::<Backup>(&name, &json!({ "phase": BackupPhase::Deleting }))
                     .await?;
             }
+            // No Restore begins from now on; one may have begun before this was written.
+            let newest = context.api::<Restore>().list(&ListParams::default()).await?;
+            let newest: Vec<Arc<Restore>> = newest.items.into_iter().map(Arc::new).collect();
+            restores = restores_of(&newest, backup);
+            if let Some(why) = still_read(&restores) {
+                return Ok(Step::Waits(why));
+            }
             let snapshot = status.snapshot_id.as_deref().and_then(|id| id.parse().ok());
             let records: Vec<String> = restores.iter().filter_map(|restore| restore.uid()).collect();
             data::forget(&opened, &uid, snapshot, &records).await?;
         }
-        Err(why) if status.snapshot_id.is_some() => return Ok(Step::Waits(why)),
+        Err(why) if status.snapshot_id.is_some() || is_synced => return Ok(Step::Waits(why)),
         // Nothing was committed. What it may have left is cleared away when the location can be used.
         Err(_) => {}
     }
@@ -263,10 +300,26 @@ async fn delete(context: &Arc<Context>, request: &DeleteBackupRequest, backup: &
         remove_restore(context, restore).await?;
     }
     sync::remove_volumes(context, backup).await?;
-    match context.api::<Backup>().delete(&name, &DeleteParams::default()).await {
+    let of_it = Preconditions {
+        uid: backup.uid(),
+        resource_version: None,
+    };
+    let parameters = DeleteParams::default().preconditions(of_it);
+    match context.api::<Backup>().delete(&name, &parameters).await {
         Err(error) if !is_not_found(&error) => Err(error.into()),
         _ => Ok(Step::Processed(None)),
     }
+}
+
+/// What a backup waits for before it goes, when one of its Restores has not ended.
+fn still_read(restores: &[Arc<Restore>]) -> Option<String> {
+    let running = restores
+        .iter()
+        .find(|restore| !restore.status.as_ref().is_some_and(|status| status.phase.is_final()))?
+        .name_any();
+    Some(format!(
+        "The Restore {running} reads it; it is deleted when that has ended, or was stopped (`ararat restore cancel {running}`)"
+    ))
 }
 
 /// The Restores of a Backup.

@@ -15,13 +15,16 @@ pub struct Issues {
     kept: Mutex<Kept>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Kept {
     results: Results,
     warnings: u64,
     errors: u64,
     log: String,
 }
+
+/// What had been told at a moment.
+pub struct Checkpoint(Kept);
 
 impl Issues {
     /// Something worth knowing.
@@ -51,6 +54,21 @@ impl Issues {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let said = format!("{} info {text}\n", now().strftime("%Y-%m-%dT%H:%M:%SZ"));
         kept.log.push_str(&said);
+    }
+
+    /// What there is now, for [`back_to`](Self::back_to).
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint(self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Forgets what was told since, because what it was about is done once more. The log keeps it.
+    pub fn back_to(&self, checkpoint: &Checkpoint) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = std::mem::take(&mut kept.log);
+        *kept = Kept {
+            log,
+            ..checkpoint.0.clone()
+        };
     }
 
     /// How many warnings and errors there are.
@@ -98,4 +116,21 @@ fn line(log: &mut String, level: &str, issue: &Issue) {
     };
     let message = issue.message.replace('\n', " ");
     log.push_str(&format!("{time} {level} [{}] {about}{message}\n", issue.reason));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_once_more_is_told_once() {
+        let issues = Issues::default();
+        issues.warning("Kept", "a", "b");
+        let before = issues.checkpoint();
+        issues.error("ListFailed", "secrets", "forbidden");
+        issues.back_to(&before);
+        assert_eq!(issues.counts(), (1, 0));
+        assert!(issues.results().errors.is_empty());
+        assert!(issues.text().contains("ListFailed"), "the log tells all that happened");
+    }
 }

@@ -1,7 +1,8 @@
 //! Locations: whether each can be used, who owns it, and which Backups this cluster has of it.
 //!
 //! Every location has a loop of its own, so that a store that does not answer holds up nobody else: look (open the repository, list its snapshots), say what
-//! was seen ([`judge`], pure), settle who owns it ([`owner`]), then [`sync`] and [`sweep`]. Everybody else asks [`may_write`] or [`can_write`] before anything is written.
+//! was seen ([`judge`], pure), settle who owns it ([`owner`]), then [`sync`] and [`sweep`]. Everybody else asks [`may_write`] or [`can_write`] before
+//! anything is written; the latter believes a status only of what this process has seen itself ([`looks`]).
 //!
 //! ```text
 //! new, changed, or time ──▶ open ──▶ list ──▶ owner ──▶ status ──▶ sync ──▶ sweep ──▶ wait
@@ -11,6 +12,7 @@
 
 mod judge;
 mod look;
+mod looks;
 mod owner;
 mod secrets;
 mod sweep;
@@ -27,7 +29,8 @@ use kube::{Resource, ResourceExt};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-pub use judge::{can_write, chosen, explain, may_write};
+pub use judge::{chosen, explain, may_write};
+pub use looks::Looks;
 
 use self::judge::Seen;
 use self::look::{Look, Probed};
@@ -44,6 +47,14 @@ const PERIOD_UNAVAILABLE: Duration = Duration::from_secs(15);
 const ANSWER_WITHIN: Duration = Duration::from_secs(45);
 /// Locations that are looked after at once.
 const LOCATIONS: usize = 256;
+
+/// Whether this cluster can write to a location at this moment: it may, the store answers, and this process has seen that it is the owner.
+///
+/// # Errors
+/// Says why not, and what to do.
+pub fn can_write(context: &Context, location: &BackupStorageLocation) -> Result<(), String> {
+    judge::can_write(location, context.looks.is_ours(location))
+}
 
 /// Looks after every location, until the process ends.
 pub async fn run(context: Arc<Context>) {
@@ -94,6 +105,7 @@ async fn care(context: Arc<Context>, secrets: Secrets, name: String, uid: String
         let location = context.watches.locations.get(&context.args.namespace, &name);
         let Some(location) = location.filter(|location| location.uid().as_deref() == Some(&uid)) else {
             context.repositories.forget(&name).await;
+            context.looks.forget(&uid);
             return;
         };
         let version = (location.metadata.generation, secrets.of(&location.spec));
@@ -155,11 +167,14 @@ async fn turn(context: &Arc<Context>, location: &Arc<BackupStorageLocation>, kno
         }
         Err(why) => {
             known.look_at = Instant::now() + period.min(PERIOD_UNAVAILABLE);
+            context.looks.note(location, None);
             say(context, location, &Seen::Failed(why), None).await;
             return;
         }
     };
     known.probed = look.probed.clone();
+    // Before it is said: whoever reads the status may act at once.
+    context.looks.note(location, Some(look.is_ours()));
     say(context, location, &look.seen, None).await;
     if let Err(error) = stand_for(context, location, &look).await {
         tracing::warn!(
@@ -169,12 +184,11 @@ async fn turn(context: &Arc<Context>, location: &Arc<BackupStorageLocation>, kno
         );
     }
     let every = duration::of(location.spec.sync_period.as_deref(), PERIOD);
-    if every.is_zero() {
-        return;
-    }
+    let takes_over = !every.is_zero();
     if known.sync_at <= Instant::now() {
-        known.sync_at = Instant::now() + every;
-        match compare(context, location, &look).await {
+        known.sync_at = Instant::now() + if takes_over { every } else { PERIOD };
+        match compare(context, location, &look, takes_over).await {
+            Ok(()) if !takes_over => {}
             Ok(()) => say(context, location, &look.seen, Some(Time(now()))).await,
             Err(error) => {
                 known.sync_at = Instant::now();
@@ -190,12 +204,20 @@ async fn turn(context: &Arc<Context>, location: &Arc<BackupStorageLocation>, kno
         .min(known.sync_at.max(Instant::now() + Duration::from_secs(1)));
 }
 
-/// Compares our Backups with those there, and clears away what is left over.
-async fn compare(context: &Arc<Context>, location: &BackupStorageLocation, look: &Look) -> anyhow::Result<()> {
+/// Compares our Backups with those there, and clears away what is left over. Backups that this cluster does not know come only if it `takes_over`.
+async fn compare(
+    context: &Arc<Context>,
+    location: &BackupStorageLocation,
+    look: &Look,
+    takes_over: bool,
+) -> anyhow::Result<()> {
     let saved = sync::saved(&look.listing.snapshots);
     let whole = look.listing.damaged.is_empty();
     let deletions = context.watches.deletions.all();
-    let plan = sync::plan(&saved, &look.backups, &deletions, &location.name_any(), whole);
+    let mut plan = sync::plan(&saved, &look.backups, &deletions, &location.name_any(), whole);
+    if !takes_over {
+        plan.create.clear();
+    }
     let (made, removed) = sync::act(context, &look.opened, plan).await?;
     if made + removed > 0 {
         tracing::info!(

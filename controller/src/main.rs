@@ -24,6 +24,7 @@ mod leader;
 mod location;
 mod maintenance;
 mod merge;
+mod patience;
 mod repositories;
 mod restore;
 mod run;

@@ -42,7 +42,7 @@ pub async fn run(context: Arc<Context>) {
                 continue;
             };
             if let Some(work) = due::due(&repository, &location.spec, now())
-                && (location::can_write(&location).is_ok() || due::is_wished(&repository, work))
+                && (location::can_write(&context, &location).is_ok() || due::is_wished(&repository, work))
             {
                 tasks.start(
                     &uid,
@@ -62,13 +62,22 @@ async fn maintain(
     work: Work,
 ) {
     // It may have waited for its turn, and things may be otherwise.
+    let newest = context
+        .api::<BackupStorageLocation>()
+        .get_opt(&location.name_any())
+        .await;
+    let Some(location) = newest.ok().flatten().filter(|newest| newest.uid() == location.uid()) else {
+        return;
+    };
     let name = repository.name_any();
     let newest = context.api::<BackupRepository>().get_opt(&name).await;
-    let Ok(Some(repository)) = newest else { return };
+    let Some(repository) = newest.ok().flatten().filter(|newest| newest.uid() == repository.uid()) else {
+        return;
+    };
     if due::due(&repository, &location.spec, now()) != Some(work) {
         return;
     }
-    if let Err(why) = location::can_write(&location) {
+    if let Err(why) = location::can_write(&context, &location) {
         return refuse(&context, &repository, &location, work, why).await;
     }
     let opened = match context.repositories.open(&location).await {

@@ -1,6 +1,6 @@
 //! From a location to an open repository: credentials, keys, and what is opened already.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -57,6 +57,8 @@ pub struct Opened {
     owner: Zeroizing<String>,
     reader: Option<Zeroizing<String>>,
     version: String,
+    /// Secrets of ours whose slots were seen in this repository.
+    slots_seen: Mutex<BTreeSet<String>>,
 }
 
 impl Opened {
@@ -133,7 +135,12 @@ impl Repositories {
     /// Says for people why the location cannot be used.
     pub async fn open(&self, location: &BackupStorageLocation) -> Result<Arc<Opened>> {
         let spec = location.spec.clone();
-        let mut version = format!("{}", location.meta().generation.unwrap_or_default());
+        // A location that was made anew under the same name may be another place.
+        let mut version = format!(
+            "{} {} ",
+            location.uid().unwrap_or_default(),
+            location.meta().generation.unwrap_or_default()
+        );
         let (keys, seen) = self.secret(&spec.repository_key.name, "the repository's key").await?;
         version.push_str(&seen);
         let mut environment = BTreeMap::new();
@@ -177,6 +184,7 @@ impl Repositories {
             owner,
             reader,
             version,
+            slots_seen: Mutex::default(),
         });
         *open = Some(Arc::clone(&opened));
         Ok(opened)
@@ -328,7 +336,9 @@ impl Repositories {
             .into_iter()
             .map(|(key, ByteString(value))| (key, value))
             .collect();
-        if secret.annotations().contains_key(SLOT) {
+        let is_written = secret.annotations().contains_key(SLOT);
+        let mut seen = opened.slots_seen.lock().await;
+        if is_written && seen.contains(name) {
             return Ok(data);
         }
         let key = parts
@@ -336,15 +346,23 @@ impl Repositories {
             .and_then(|part| data.get(*part))
             .cloned()
             .unwrap_or_default();
-        let opened = Arc::clone(opened);
+        let held = Arc::clone(opened);
         let slot = blocking(move || -> Result<String> {
             let public = HolderKey::from_text(std::str::from_utf8(&key)?)?.pair.public();
-            let (slot, _) = opened
+            // A repository that was made anew with the same owner's key has the same name, and no slots of ours.
+            if let Some(slot) = held.repository.slots()?.iter().find(|slot| slot.public == public) {
+                return Ok(slot.name.clone());
+            }
+            let (slot, _) = held
                 .repository
                 .add_slot(Holder::Recipient(public), role, label, engine_now())?;
             Ok(slot.to_string())
         })
         .await??;
+        seen.insert(name.to_owned());
+        if is_written {
+            return Ok(data);
+        }
         secret.annotations_mut().insert(SLOT.to_owned(), slot);
         secret.managed_fields_mut().clear();
         match steady_own(|| secrets.replace(name, &parameters, &secret)).await {

@@ -12,7 +12,7 @@ use crate::args::{Args, Command, RunArgs};
 use crate::context::Context;
 use crate::server::{self, Health};
 use crate::watched::Watches;
-use crate::{backup, deletion, download, leader, location, maintenance, restore, schedule, volumes};
+use crate::{backup, deletion, download, leader, location, maintenance, patience, restore, schedule, volumes};
 
 /// Runs until it is told to stop, or the lease is lost.
 ///
@@ -30,7 +30,7 @@ pub async fn run(args: Args) -> Result<()> {
         .context("Could not find out how to reach the API server")?;
     // Long lists of a busy server take their time; watches say something at least every few minutes.
     config.read_timeout = Some(std::time::Duration::from_secs(295));
-    let client = Client::try_from(config)?;
+    let client = patience::client(config)?;
     let (cluster, kubernetes) = identity(&client).await;
     health.alive();
     let work = work(args, client, cluster, kubernetes, health, files, stop);

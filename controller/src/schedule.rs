@@ -18,7 +18,7 @@ use kube::api::PostParams;
 
 use self::due::{Run, VALID};
 use crate::context::{Context, is_conflict, now, say};
-use crate::location;
+use crate::location::{self, sync};
 use crate::watched::change;
 
 /// Annotation on a Backup that was asked for with spec.runNow: what stood there.
@@ -78,13 +78,13 @@ async fn turn(context: &Context, schedule: &Schedule, memory: &mut Memory) -> ku
     let name = schedule.name_any();
     let label = words::label_value(&name);
     let backups = context.watches.backups.all();
+    // Schedules of other clusters may have the same name, and their backups are found in locations that both read.
     let own: Vec<&Arc<Backup>> = backups
         .iter()
         .filter(|backup| backup.labels().get(words::SCHEDULE_NAME) == Some(&label))
+        .filter(|backup| sync::is_of(backup, &context.cluster))
         .collect();
-    let unfinished = own
-        .iter()
-        .find(|backup| !backup.status.as_ref().is_some_and(|status| status.phase.is_final()));
+    let unfinished = own.iter().find(|backup| is_unfinished(backup));
     let asked = schedule.spec.run_now.as_ref();
     let was_made = asked.is_some()
         && (memory.run_now.as_ref() == asked || own.iter().any(|backup| backup.annotations().get(RUN_NOW) == asked));
@@ -134,19 +134,9 @@ async fn turn(context: &Context, schedule: &Schedule, memory: &mut Memory) -> ku
             .await;
     }
     if let Some(run) = &outlook.run {
-        let backup = backup_of(schedule, run, &context.args.namespace);
-        match context.api::<Backup>().create(&PostParams::default(), &backup).await {
-            Ok(_) => {
-                let note = format!("Made the Backup {}{}", run.name, run.because);
-                tracing::info!("Schedule {name}: {note}");
-                context.event(schedule, false, "BackupMade", note).await;
-            }
-            // It was made before, and whoever made it died before it was written down.
-            Err(error) if is_conflict(&error) => {}
-            Err(error) => return Err(error),
-        }
+        let made = make(context, schedule, run).await?;
         after.last_backup = Some(Time(run.time));
-        after.last_backup_name = Some(run.name.clone());
+        after.last_backup_name = Some(made);
         memory.dealt_with = Some(run.time);
         if run.run_now.is_some() {
             memory.run_now.clone_from(&run.run_now);
@@ -158,6 +148,41 @@ async fn turn(context: &Context, schedule: &Schedule, memory: &mut Memory) -> ku
     after.next_backup = outlook.next.map(Time);
     write(context, &name, &before, &after).await?;
     Ok(outlook.next)
+}
+
+/// Makes the Backup of one time, and gives its name: another one than usual, when the backup of another cluster has that.
+async fn make(context: &Context, schedule: &Schedule, run: &Run) -> kube::Result<String> {
+    let api = context.api::<Backup>();
+    let usual = backup_of(schedule, run, &context.args.namespace);
+    let mut unusual = usual.clone();
+    unusual.metadata.name = Some(words::derived_name(&run.name, &[&context.cluster]));
+    for backup in [usual, unusual] {
+        let name = backup.name_any();
+        match api.create(&PostParams::default(), &backup).await {
+            Ok(_) => {
+                let note = format!("Made the Backup {name}{}", run.because);
+                tracing::info!("Schedule {}: {note}", schedule.name_any());
+                context.event(schedule, false, "BackupMade", note).await;
+                return Ok(name);
+            }
+            Err(error) if is_conflict(&error) => {
+                let known = api.get_opt(&name).await?;
+                // It was made before, and whoever made it died before it was written down.
+                if known.is_none_or(|known| sync::is_of(&known, &context.cluster)) {
+                    return Ok(name);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    // Both names are of backups from elsewhere, which only somebody who wants it so can bring about.
+    Ok(run.name.clone())
+}
+
+/// Whether a backup is still to be made, or is being made; one that was found in a location never is.
+fn is_unfinished(backup: &Backup) -> bool {
+    let is_final = backup.status.as_ref().is_some_and(|status| status.phase.is_final());
+    !is_final && !sync::is_synced(backup)
 }
 
 /// Why no backups are made in the Schedule's location, as long as that is so.

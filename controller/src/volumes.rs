@@ -1,6 +1,7 @@
 //! Volumes: which one is read how ([`choose`], pure), what the API says of pods and claims ([`facts`]), pods that hold claims nobody mounts ([`holder`]),
-//! and what agents are told ([`handover`]).
+//! what agents are told ([`handover`]), and whether they are there ([`agents`]).
 
+pub mod agents;
 pub mod choose;
 pub mod facts;
 pub mod handover;

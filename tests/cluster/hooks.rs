@@ -94,13 +94,22 @@ fn a_failing_pre_hook_spares_the_volume_and_the_post_hook_runs_all_the_same() {
         .ok()
         .says(&["not today", "app"]);
     assert_eq!(cluster.shell(&space.name, "app", "cat /data/state"), "running\n");
-    // The objects are saved, the volume is not: what comes back is an empty claim, and that is said.
+    // The objects are saved, the volume is not: nothing starts on an empty claim, and what to do is said.
     let elsewhere = Space::awaited(cluster, &format!("{name}-seen"));
-    let line = format!(
-        "restore create {name} --from-backup {name} --namespace-mappings {name}:{} --wait",
-        elsewhere.name
-    );
-    cluster.ararat(&line).says(&["arning"]);
+    let restore = |called: &str, more: &str| {
+        let mapping = format!("--namespace-mappings {name}:{}", elsewhere.name);
+        cluster.ararat(&format!(
+            "restore create {called} --from-backup {name} {mapping} {more} --wait"
+        ))
+    };
+    restore(&name, "").ends(3).says(&["partially failed"]);
+    cluster
+        .ararat(&format!("restore describe {name} --details"))
+        .ok()
+        .says(&["not in the backup", "--restore-volumes=false"]);
+    assert!(cluster.find(&format!("pod -n {} app", elsewhere.name)).is_none());
+    // Whoever wants it all the same gets it.
+    restore(&format!("{name}-empty"), "--restore-volumes=false").ok();
     cluster
         .kubectl(&format!(
             "wait -n {} --for=condition=Ready pod/app --timeout=120s",

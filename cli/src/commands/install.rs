@@ -54,7 +54,7 @@ pub struct Install {
     #[arg(long, value_name = "FOLDER", value_parser = absolute)]
     host_path: Vec<String>,
     /// Volumes that one agent reads or fills at once
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
     agent_slots: u32,
     /// The kubelet's folder on the nodes
     #[arg(long, value_name = "FOLDER", default_value = "/var/lib/kubelet", value_parser = absolute)]

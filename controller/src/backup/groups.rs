@@ -22,6 +22,8 @@ pub struct Group {
     pub choices: Vec<Choice>,
     /// Its place among those that are read one after the other; none for those that need not wait.
     pub place: Option<usize>,
+    /// Why nothing of it is read: the pod's annotations are wrong.
+    pub refused: Option<String>,
 }
 
 impl Group {
@@ -62,6 +64,12 @@ pub fn group(
         match choice.pod {
             Some(place) => by_pod.entry(place).or_default().push(choice),
             None => groups.push(Group {
+                place: order(
+                    spec,
+                    &choice.record.namespace,
+                    &choice.record.claim.clone().unwrap_or_default(),
+                    CLAIMS,
+                ),
                 choices: vec![choice],
                 ..Group::default()
             }),
@@ -74,14 +82,14 @@ pub fn group(
         }
         let mut group = Group {
             choices,
-            place: order(spec, pod),
+            place: order(spec, &pod.namespace, &pod.name, PODS),
             ..Group::default()
         };
         match hooks_of(&hooks, pod) {
             Ok((pre, post)) => (group.pre, group.post) = (pre, post),
             Err(why) => {
-                complain(pod, why);
-                continue;
+                complain(pod, why.clone());
+                group.refused = Some(format!("it was not read, because a hook of its pod is wrong: {why}"));
             }
         }
         if !group.choices.is_empty() || group.has_hooks() {
@@ -93,14 +101,59 @@ pub fn group(
     Ok(groups)
 }
 
-/// Where a pod stands among those that are read in order.
-fn order(spec: &BackupSpec, pod: &PodFacts) -> Option<usize> {
-    let lists = spec
-        .ordered_resources
-        .iter()
-        .filter(|(kind, _)| matches!(kind.as_str(), "pods" | "pod" | "Pod"));
+/// How pods, and claims that nobody mounts, are named in an order.
+const PODS: &[&str] = &["pods", "pod", "po", "Pod"];
+const CLAIMS: &[&str] = &[
+    "persistentvolumeclaims",
+    "persistentvolumeclaim",
+    "pvc",
+    "PersistentVolumeClaim",
+];
+
+/// Where something stands among what is read in order.
+fn order(spec: &BackupSpec, namespace: &str, name: &str, kinds: &[&str]) -> Option<usize> {
+    let lists = spec.ordered_resources.iter();
+    let lists = lists.filter(|(kind, _)| kinds.contains(&kind.as_str()));
     let mut names = lists.flat_map(|(_, names)| names);
-    names.position(|name| *name == format!("{}/{}", pod.namespace, pod.name))
+    names.position(|listed| *listed == format!("{namespace}/{name}"))
+}
+
+/// What an order says in vain: kinds that have no volumes, and names that nothing has.
+pub fn vain_orders(spec: &BackupSpec, groups: &[Group]) -> Vec<String> {
+    let mut vain = Vec::new();
+    for (kind, names) in &spec.ordered_resources {
+        let of_pods = PODS.contains(&kind.as_str());
+        if !of_pods && !CLAIMS.contains(&kind.as_str()) {
+            vain.push(format!(
+                "{kind}: all objects are saved at once, and only the volumes of pods and persistentvolumeclaims are read in an order"
+            ));
+            continue;
+        }
+        let is_known = |name: &String| {
+            groups.iter().any(|group| match &group.pod {
+                Some(pod) => of_pods && *name == format!("{}/{}", pod.namespace, pod.name),
+                None => {
+                    !of_pods
+                        && group.choices.iter().any(|choice| {
+                            let claim = choice.record.claim.as_deref().unwrap_or_default();
+                            *name == format!("{}/{claim}", choice.record.namespace)
+                        })
+                }
+            })
+        };
+        let unknown = names.iter().filter(|name| !is_known(name));
+        vain.extend(unknown.map(|name| format!("{kind}: nothing is read of {name}")));
+    }
+    vain
+}
+
+/// The post hooks of a pod.
+///
+/// # Errors
+/// Says what is wrong with a hook.
+pub fn post_hooks(spec: &BackupSpec, pod: &PodFacts) -> Result<Vec<(String, ExecHook)>, String> {
+    let hooks: Vec<Hooks<'_>> = spec.hooks.iter().map(Hooks::new).collect::<Result<_, _>>()?;
+    Ok(hooks_of(&hooks, pod)?.1)
 }
 
 struct Hooks<'h> {
@@ -205,5 +258,53 @@ mod tests {
         .unwrap();
         assert!(groups.is_empty());
         assert_eq!(told.len(), 1);
+    }
+
+    #[test]
+    fn volumes_of_a_pod_with_a_wrong_hook_stay_recorded_as_not_read() {
+        let pods = [pod("first", json!({ "pre.hook.backup.ararat.dev/command": "[" }))];
+        let choices = vec![choice("db", "data", Some(0))];
+        let groups = group(&spec(), &pods, |_| true, choices, |_, _| {}).unwrap();
+        assert_eq!(groups.len(), 1);
+        assert!(groups[0].refused.as_ref().unwrap().contains("hook"));
+        assert_eq!(groups[0].choices.len(), 1);
+    }
+
+    #[test]
+    fn claims_that_nobody_mounts_are_ordered_too_and_vain_orders_are_told() {
+        let spec: BackupSpec = serde_json::from_value(json!({
+            "orderedResources": { "pvc": ["db/second", "db/first"], "pods": ["db/none"], "secrets": ["db/word"] },
+        }))
+        .unwrap();
+        let choices = vec![
+            choice("db", "first", None),
+            choice("db", "free", None),
+            choice("db", "second", None),
+        ];
+        let groups = group(&spec, &[], |_| true, choices, |_, _| {}).unwrap();
+        let names: Vec<&str> = groups
+            .iter()
+            .map(|group| group.choices[0].record.claim.as_deref().unwrap())
+            .collect();
+        assert_eq!(names, ["second", "first", "free"]);
+        let vain = vain_orders(&spec, &groups);
+        assert_eq!(vain.len(), 2, "{vain:?}");
+        assert!(
+            vain[0].contains("db/none") && vain[1].starts_with("secrets"),
+            "{vain:?}"
+        );
+    }
+
+    fn choice(namespace: &str, claim: &str, pod: Option<usize>) -> Choice {
+        Choice {
+            record: api::archive::VolumeRecord {
+                namespace: namespace.to_owned(),
+                claim: Some(claim.to_owned()),
+                ..Default::default()
+            },
+            pod,
+            folder: String::new(),
+            host_path: None,
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use api::BackupSpec;
 use api::selection::{Kind, Rule, Selection};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::collect;
 use crate::cluster::kinds::{self, Found, discover};
 use crate::cluster::list::list;
-use crate::context::{Context, is_not_found, say};
+use crate::context::{Context, is_not_found};
 use crate::issues::Issues;
 use crate::volumes::facts::{ClaimFacts, PodFacts, VolumeFacts, map, text};
 
@@ -49,7 +49,7 @@ impl Survey {
         let selection = Selection::of_backup(spec).map_err(|errors| anyhow!(errors.join("; ")))?;
         let found = discover(&context.client)
             .await
-            .map_err(|error| anyhow!("The API server does not say what it serves: {}", say(&error)))?;
+            .context("The API server does not say what it serves")?;
         for (group, why) in &found.broken {
             issues.error(
                 "GroupUnavailable",
@@ -70,7 +70,9 @@ impl Survey {
         };
         survey.look_for_namespaces(context).await?;
         survey.look_for_pods(context, issues).await;
-        if survey.selection.cluster.is_none() && !survey.selection.whole_cluster() {
+        // Where objects of no namespace are meant by themselves, and no kind is left out, they are saved anyway.
+        let everything = survey.selection.whole_cluster() && survey.selection.kinds.is_everything();
+        if survey.selection.cluster != Some(false) && !everything {
             survey.look_for_accounts(context, issues).await;
             survey.look_for_definitions(context, issues).await;
         }

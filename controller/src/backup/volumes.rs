@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use api::archive::VolumeRecord;
 use api::backup::VolumeAction;
-use api::hook::{ExecHook, OnError};
 use api::volume::{PodVolumeBackupSpec, PodVolumeStatus, VolumePhase, VolumePlace};
 use api::{PodVolumeBackup, words};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
-use kube::{Api, Resource};
+use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::groups::Group;
+use super::hooks;
 use super::work::Work;
-use crate::cluster::exec;
-use crate::context::{is_conflict, is_passing, now, say};
+use crate::context::{Context, is_conflict, is_not_found, is_passing, say};
+use crate::volumes::agents::{self, NO_AGENT, Pulse, SILENCE, UNANSWERED};
 use crate::volumes::choose::Choice;
 use crate::volumes::facts::PodFacts;
 use crate::volumes::holder::{self, Hold};
@@ -33,10 +33,6 @@ const GROUPS: usize = 16;
 const ATTEMPTS: usize = 3;
 /// How long a holder pod may take to start.
 const HOLDER_TIMEOUT: Duration = Duration::from_secs(600);
-/// An agent that says nothing for so long is taken for lost.
-const SILENCE: Duration = Duration::from_secs(300);
-/// A node without an agent is waited for so long.
-const NO_AGENT: Duration = Duration::from_secs(120);
 /// How long an agent may take to stop.
 const STOPPING: Duration = Duration::from_secs(20);
 
@@ -57,20 +53,28 @@ pub(super) async fn read(work: &Work, groups: Vec<Group>) -> Vec<VolumeRecord> {
 }
 
 async fn read_group(work: &Work, group: Group) -> Vec<VolumeRecord> {
+    if let Some(why) = &group.refused {
+        let refused = group.choices.iter().map(|choice| unread(work, choice, why.clone()));
+        return refused.collect();
+    }
     let key = group.key();
-    let hooks = group.has_hooks() && !work.hooks_are_done(&key);
-    let mut may_read = true;
-    if hooks {
-        if work.hooks_are_open(&key) && !has_begun(work, &group) {
+    let has_hooks = group.has_hooks() && !work.hooks_are_done(&key);
+    // What was spared because a hook had failed stays spared, whoever is the controller now.
+    let mut may_read = !work.hooks_have_failed(&key);
+    if has_hooks {
+        let is_open = work.hooks_are_open(&key);
+        let has_begun = is_open && has_begun(work, &group);
+        if is_open && !has_begun {
             // Whoever began them died before anything was read: the pod may be frozen. Thaw it, and begin anew.
-            run_hooks(work, &group, &group.post, "post").await;
+            hooks::run(work, &group, &group.post, "post").await;
         }
-        if !has_begun(work, &group) {
+        // A volume that is being read through another pod, which went away, says nothing of this one.
+        if !has_begun {
             if work.is_cancelled() {
                 return group.choices.into_iter().map(|choice| choice.record).collect();
             }
             work.open_hooks(&key).await;
-            may_read = run_hooks(work, &group, &group.pre, "pre").await;
+            may_read = hooks::run(work, &group, &group.pre, "pre").await;
         }
     }
     let pod = group.pod.as_ref();
@@ -79,22 +83,33 @@ async fn read_group(work: &Work, group: Group) -> Vec<VolumeRecord> {
             return choice.record.clone();
         }
         if may_read {
-            return read_volume(work, pod, choice).await;
+            return read_volume(work, pod, !group.pre.is_empty(), choice).await;
         }
-        let why = "it was not read because a hook before it failed".to_owned();
-        work.issues
-            .error("HookFailed", choice.record.source.clone(), why.clone());
-        VolumeRecord {
-            error: Some(why),
-            ..choice.record.clone()
-        }
+        unread(
+            work,
+            choice,
+            "it was not read because a hook before it failed".to_owned(),
+        )
     }))
     .await;
-    if hooks {
-        run_hooks(work, &group, &group.post, "post").await;
-        work.close_hooks(&key).await;
+    if has_hooks {
+        hooks::run(work, &group, &group.post, "post").await;
+        work.close_hooks(&key, may_read).await;
     }
     records
+}
+
+/// The record of a volume that was to be read and was not, which is told.
+fn unread(work: &Work, choice: &Choice, why: String) -> VolumeRecord {
+    if choice.record.action == VolumeAction::Skip {
+        return choice.record.clone();
+    }
+    work.issues
+        .error("HookFailed", choice.record.source.clone(), why.clone());
+    VolumeRecord {
+        error: Some(why),
+        ..choice.record.clone()
+    }
 }
 
 /// Whether a volume of the group is being read, or was.
@@ -110,52 +125,14 @@ fn has_begun(work: &Work, group: &Group) -> bool {
     })
 }
 
-/// Runs hooks one after the other. False when one failed that must not; of those before the volumes the rest is then left out, those after it all run.
-async fn run_hooks(work: &Work, group: &Group, hooks: &[(String, ExecHook)], moment: &str) -> bool {
-    let Some(pod) = &group.pod else { return true };
-    let mut good = true;
-    for (name, hook) in hooks {
-        let about = format!("{moment} hook {name} of pod {}/{}", pod.namespace, pod.name);
-        work.issues.log(&format!("{about}: begins"));
-        let outcome = run_hook(work, pod, hook, moment).await;
-        work.count_hook(&about, outcome.as_ref().err().map(String::as_str))
-            .await;
-        match outcome {
-            Ok(()) => work.issues.log(&format!("{about}: done")),
-            Err(why) if hook.on_error == OnError::Continue => work.issues.warning("HookFailed", about, why),
-            Err(why) => {
-                work.issues.error("HookFailed", about, why);
-                good = false;
-                if moment == "pre" {
-                    return false;
-                }
-            }
-        }
-    }
-    good
-}
-
-/// Runs one hook. What thaws is tried again while the API server does not answer.
-async fn run_hook(work: &Work, pod: &PodFacts, hook: &ExecHook, moment: &str) -> Result<(), String> {
-    let client = &work.context.client;
-    if moment == "post" {
-        for _ in 0..60 {
-            match client.apiserver_version().await {
-                Err(error) if is_passing(&error) => tokio::time::sleep(Duration::from_secs(1)).await,
-                _ => break,
-            }
-        }
-    }
-    exec::run(client, &pod.namespace, &pod.name, hook).await
-}
-
 fn volume_name(work: &Work, source: &str, attempt: usize) -> String {
     let attempt = attempt.to_string();
     words::derived_name(&work.name, &[&work.uid, source, &attempt])
 }
 
 /// Has a volume read, and tries again when its pod went away meanwhile.
-async fn read_volume(work: &Work, pod: Option<&PodFacts>, choice: &Choice) -> VolumeRecord {
+/// What was `prepared` by hooks is read through the pod in which they ran, and no other.
+async fn read_volume(work: &Work, pod: Option<&PodFacts>, prepared: bool, choice: &Choice) -> VolumeRecord {
     let mut record = choice.record.clone();
     let mut pod = pod.cloned();
     for attempt in 0..ATTEMPTS {
@@ -207,10 +184,16 @@ async fn read_volume(work: &Work, pod: Option<&PodFacts>, choice: &Choice) -> Vo
                 record.error = Some(why);
                 return record;
             }
-            Some(reader) if pod.is_some() => {
+            Some(reader) if pod.is_some() && !prepared => {
                 work.issues
                     .log(&format!("{}: {why}; its pod is gone, trying again", record.source));
                 pod = reader;
+            }
+            Some(_) if pod.is_some() => {
+                let why = format!("{why}; its pod went away after its hooks had run, and in another one they have not");
+                work.issues.error("VolumeFailed", record.source.clone(), why.clone());
+                record.error = Some(why);
+                return record;
             }
             _ => {
                 work.issues.error("VolumeFailed", record.source.clone(), why.clone());
@@ -287,7 +270,14 @@ async fn attempt_to_read(
             (pod.node.clone().unwrap_or_default(), place)
         }
         None => {
-            let held = holder::hold(&work.context, &hold, Instant::now() + HOLDER_TIMEOUT).await?;
+            let held = tokio::select! {
+                held = holder::hold(&work.context, &hold, Instant::now() + HOLDER_TIMEOUT) => held,
+                () = cancelled(work) => Err("the backup was cancelled".to_owned()),
+            };
+            if held.is_err() {
+                holder::release(&work.context, &hold.namespace, &holder::name(&hold)).await;
+            }
+            let held = held?;
             let place = VolumePlace {
                 pod_namespace: hold.namespace.clone(),
                 pod_name: held.pod,
@@ -307,10 +297,22 @@ async fn attempt_to_read(
         Ok(()) => wait(work, name, &node).await,
         Err(why) => Err(why),
     };
+    if status.is_err() {
+        // Nobody asks for it any more, and an agent that comes back would hold a slot for it.
+        cancel(&work.context, name).await;
+    }
     if pod.is_none() {
         holder::release(&work.context, &hold.namespace, &holder::name(&hold)).await;
     }
     status
+}
+
+/// Ends when somebody wants the backup to stop.
+async fn cancelled(work: &Work) {
+    let mut changes = work.context.watches.backups.changes();
+    while !work.is_cancelled() {
+        change(&mut changes, Duration::from_secs(1)).await;
+    }
 }
 
 async fn make(work: &Work, name: &str, node: &str, place: VolumePlace, source: &str) -> Result<(), String> {
@@ -350,6 +352,7 @@ async fn wait(work: &Work, name: &str, node: &str) -> Result<PodVolumeStatus, St
     let watched = &work.context.watches.volume_backups;
     let mut changes = watched.changes();
     let (began, mut looked, mut alone) = (Instant::now(), Instant::now(), None);
+    let (mut pulse, mut unanswered) = (Pulse::new(Instant::now()), None);
     let mut stopping: Option<Instant> = None;
     loop {
         changes.mark_unchanged();
@@ -359,15 +362,24 @@ async fn wait(work: &Work, name: &str, node: &str) -> Result<PodVolumeStatus, St
         match status {
             Some(status) if status.phase.is_final() => return Ok(status),
             Some(status) => {
-                if let Some(heartbeat) = &status.heartbeat {
-                    let silent = now().duration_since(heartbeat.0).as_secs();
-                    if silent > i64::try_from(SILENCE.as_secs()).unwrap_or(i64::MAX) && began.elapsed() > SILENCE {
-                        return Err(format!("The agent of node {node} has said nothing for {silent} s"));
-                    }
+                let silent = pulse.silent_for(status.heartbeat.as_ref(), Instant::now());
+                if status.heartbeat.is_some() && silent > SILENCE {
+                    return Err(format!(
+                        "The agent of node {node} has said nothing for {} s",
+                        silent.as_secs()
+                    ));
+                }
+                if status.phase != VolumePhase::Accepted || status.handover.is_some() {
+                    unanswered = None;
+                } else if unanswered.get_or_insert_with(Instant::now).elapsed() > UNANSWERED {
+                    let why = status
+                        .message
+                        .unwrap_or_else(|| "the controller's log says why".to_owned());
+                    return Err(format!("The agent could not be told what it must know: {why}"));
                 }
                 if status.phase == VolumePhase::New && looked.elapsed() > Duration::from_secs(10) {
                     looked = Instant::now();
-                    match agent_runs_on(work, node).await {
+                    match agents::runs_on(&work.context, node).await {
                         false => {
                             let since = *alone.get_or_insert_with(Instant::now);
                             if since.elapsed() > NO_AGENT {
@@ -391,26 +403,29 @@ async fn wait(work: &Work, name: &str, node: &str) -> Result<PodVolumeStatus, St
             if since.elapsed() > STOPPING {
                 return Err("the backup was cancelled, and the agent did not stop in time".to_owned());
             }
-            let cancel = Patch::Merge(json!({ "spec": { "cancel": true } }));
-            let volumes: Api<PodVolumeBackup> = work.context.api();
-            let _ = volumes.patch(name, &PatchParams::default(), &cancel).await;
+            cancel(&work.context, name).await;
         }
         change(&mut changes, Duration::from_secs(1)).await;
     }
 }
 
-async fn agent_runs_on(work: &Work, node: &str) -> bool {
-    let pods: Api<Pod> = work.context.api();
-    let selector = ListParams::default()
-        .labels("app.kubernetes.io/component=agent")
-        .fields(&format!("spec.nodeName={node}"));
-    match pods.list(&selector).await {
-        Ok(pods) => pods
-            .items
-            .iter()
-            .any(|pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")),
-        // Who cannot be asked is not said to be missing.
-        Err(_) => true,
+/// Has agents stop whatever they still do for a backup that has ended.
+pub(super) async fn cancel_all(context: &Context, backup_uid: &str) {
+    for volume in context.watches.volume_backups.all() {
+        let is_final = volume.status.as_ref().is_some_and(|status| status.phase.is_final());
+        if volume.spec.backup_uid == backup_uid && !is_final && !volume.spec.cancel {
+            cancel(context, &volume.name_any()).await;
+        }
+    }
+}
+
+async fn cancel(context: &Context, name: &str) {
+    let patch = Patch::Merge(json!({ "spec": { "cancel": true } }));
+    let volumes: Api<PodVolumeBackup> = context.api();
+    if let Err(error) = volumes.patch(name, &PatchParams::default(), &patch).await
+        && !is_not_found(&error)
+    {
+        tracing::warn!("Could not stop the PodVolumeBackup {name}: {}", say(&error));
     }
 }
 

@@ -1,11 +1,11 @@
 //! The steps of one Backup: looked at, volumes read, objects and records committed. Each step finds out what was done before, so a controller that takes over goes on.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use api::backup::{HookCounts, VolumeAction};
+use api::backup::VolumeAction;
 use api::condition::{self, Said};
 use api::{Backup, BackupPhase, BackupStatus, duration, words};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -14,9 +14,10 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::hooks::HookState;
 use super::survey::Survey;
-use super::{commit, groups, volumes};
-use crate::context::{Context, is_passing, now};
+use super::{commit, groups, hooks, volumes};
+use crate::context::{Context, is_passing, is_servers_trouble, now};
 use crate::issues::Issues;
 use crate::location;
 use crate::repositories::Opened;
@@ -40,15 +41,7 @@ pub(super) struct Work {
     /// Why there is no location that it could go to.
     no_location: Option<String>,
     pub(super) issues: Issues,
-    hooks: Mutex<HookState>,
-}
-
-#[derive(Clone, Default)]
-struct HookState {
-    open: Vec<String>,
-    done: Vec<String>,
-    failures: Vec<String>,
-    counts: HookCounts,
+    pub(super) hooks: Mutex<HookState>,
 }
 
 /// How a backup ended before its end.
@@ -96,21 +89,23 @@ pub(super) async fn work(context: Arc<Context>, seen: Arc<Backup>) {
         location,
         no_location,
         issues: Issues::default(),
-        hooks: Mutex::new(HookState {
-            open: status.open_hooks.clone(),
-            done: status.hooks_done.clone(),
-            failures: status.hook_failures.clone(),
-            counts: status.hooks.unwrap_or_default(),
-        }),
+        hooks: Mutex::new(HookState::of(&status)),
         context,
         backup,
     });
-    for failure in &status.hook_failures {
-        work.issues.error("HookFailed", "", failure.clone());
+    work.tell_hook_failures();
+    match steps(&work, &status).await {
+        Ok(()) => {}
+        // What is written down is enough to go on from, as after a restart of this controller.
+        Err(Stop::Failed(error)) if is_servers_trouble(&error) => {
+            return tracing::warn!("The Backup {} is taken up again: {error:#}", work.name);
+        }
+        Err(stop) => {
+            hooks::thaw(&work).await;
+            end(&work, stop).await;
+        }
     }
-    if let Err(stop) = steps(&work, &status).await {
-        end(&work, stop).await;
-    }
+    volumes::cancel_all(&work.context, &work.uid).await;
     if let Err(error) = set_finalizer(&work.context, &work.backup, false).await {
         tracing::warn!("Could not take the finalizer off the Backup {}: {error:#}", work.name);
     }
@@ -132,7 +127,7 @@ async fn steps(work: &Arc<Work>, status: &BackupStatus) -> Result<(), Stop> {
     }
     // A controller that died between the commit and the word of it.
     if status.start_timestamp.is_some()
-        && let Some(committed) = commit::find(&opened, &work.uid).await?
+        && let Some(committed) = committed_before(work, &opened).await?
     {
         return finish(work, committed).await;
     }
@@ -181,6 +176,7 @@ async fn steps(work: &Arc<Work>, status: &BackupStatus) -> Result<(), Stop> {
         return Err(Stop::Cancelled);
     }
     work.patch(&json!({ "phase": BackupPhase::Finalizing })).await?;
+    let before = work.issues.checkpoint();
     let committed = loop {
         let began = Instant::now();
         match commit::commit(work, &opened, &survey, &records, &began_status(work, &started)).await {
@@ -191,6 +187,8 @@ async fn steps(work: &Arc<Work>, status: &BackupStatus) -> Result<(), Stop> {
                     "The Backup {} could not be committed, trying again: {error:#}",
                     work.name
                 );
+                // What was collected is collected anew, and told anew.
+                work.issues.back_to(&before);
                 work.issues
                     .log(&format!("could not be committed, trying again: {error:#}"));
                 tokio::time::sleep(Duration::from_secs(5).saturating_sub(began.elapsed())).await;
@@ -202,6 +200,22 @@ async fn steps(work: &Arc<Work>, status: &BackupStatus) -> Result<(), Stop> {
         }
     };
     finish(work, committed).await
+}
+
+/// Looks for the commit of a controller that died after it; a store that does not answer is waited for.
+async fn committed_before(work: &Work, opened: &Arc<Opened>) -> Result<Option<commit::Committed>, Stop> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match commit::find(opened, &work.uid).await {
+            Ok(found) => return Ok(found),
+            Err(_) if work.is_cancelled() => return Err(Stop::Cancelled),
+            Err(error) if commit::may_pass(&error) && Instant::now() < until => {
+                tracing::warn!("{} could not be looked for at {}: {error:#}", work.name, work.location);
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+            Err(error) => return Err(Stop::Failed(error)),
+        }
+    }
 }
 
 fn started_within(started: &Time, patience: Duration) -> bool {
@@ -216,7 +230,7 @@ fn began_status(work: &Work, started: &Time) -> BackupStatus {
         expiration: expiration(work.backup.spec.ttl.as_deref(), started),
         cluster_id: Some(work.context.cluster.clone()),
         storage_location: Some(work.location.clone()),
-        hooks: Some(work.hook_state().counts),
+        hooks: Some(work.hook_counts()),
         ..BackupStatus::default()
     }
 }
@@ -243,7 +257,7 @@ async fn open(work: &Work) -> Result<Arc<Opened>, Stop> {
                     return Err(Stop::Invalid(vec![why]));
                 }
                 // Who owns it must be known of the spec as it is now: what was said before it was changed says nothing.
-                match location::can_write(&location) {
+                match location::can_write(&work.context, &location) {
                     Err(why) => why,
                     Ok(()) => match work.context.repositories.open(&location).await {
                         Ok(opened) => return Ok(opened),
@@ -301,6 +315,9 @@ async fn read_volumes(work: &Arc<Work>, survey: &Survey) -> Result<Vec<api::arch
             .error("HookInvalid", format!("pod {}/{}", pod.namespace, pod.name), why);
     });
     let groups = groups.map_err(|why| Stop::Invalid(vec![why]))?;
+    for vain in groups::vain_orders(&work.backup.spec, &groups) {
+        work.issues.warning("OrderIgnored", "orderedResources", vain);
+    }
     if groups.is_empty() {
         return Ok(Vec::new());
     }
@@ -449,68 +466,5 @@ impl Work {
     /// Changes the status.
     pub(super) async fn patch(&self, status: &impl serde::Serialize) -> Result<()> {
         Ok(self.context.patch_status::<Backup>(&self.name, status).await?)
-    }
-
-    fn hook_state(&self) -> HookState {
-        self.hooks.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn change_hooks(&self, change: impl FnOnce(&mut HookState)) -> HookState {
-        let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut hooks);
-        hooks.clone()
-    }
-
-    pub(super) fn hooks_are_open(&self, key: &str) -> bool {
-        self.hook_state().open.iter().any(|open| open == key)
-    }
-
-    pub(super) fn hooks_are_done(&self, key: &str) -> bool {
-        self.hook_state().done.iter().any(|done| done == key)
-    }
-
-    /// Writes down that a pod's hooks begin. It must be written before they do.
-    pub(super) async fn open_hooks(&self, key: &str) {
-        let state = self.change_hooks(|hooks| {
-            if !hooks.open.iter().any(|open| open == key) {
-                hooks.open.push(key.to_owned());
-            }
-        });
-        self.write_hooks(&state).await;
-    }
-
-    /// Writes down that a pod's hooks are over.
-    pub(super) async fn close_hooks(&self, key: &str) {
-        let state = self.change_hooks(|hooks| {
-            hooks.open.retain(|open| open != key);
-            hooks.done.push(key.to_owned());
-        });
-        self.write_hooks(&state).await;
-    }
-
-    /// Counts a hook that has run, with why it failed, and writes that down: a controller that takes over goes on counting.
-    pub(super) async fn count_hook(&self, about: &str, failure: Option<&str>) {
-        let state = self.change_hooks(|hooks| {
-            hooks.counts.attempted += 1;
-            if let Some(failure) = failure {
-                hooks.counts.failed += 1;
-                if hooks.failures.len() < 100 {
-                    hooks.failures.push(format!("{about}: {failure}"));
-                }
-            }
-        });
-        self.write_hooks(&state).await;
-    }
-
-    async fn write_hooks(&self, state: &HookState) {
-        let status = json!({
-            "openHooks": state.open,
-            "hooksDone": state.done,
-            "hookFailures": state.failures,
-            "hooks": state.counts,
-        });
-        if let Err(error) = self.patch(&status).await {
-            tracing::warn!("Could not write down the hooks of the Backup {}: {error:#}", self.name);
-        }
     }
 }

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use anyhow::Result;
 use api::condition::{self, Said};
-use api::{Backup, BackupPhase, BackupStorageLocation, words};
+use api::{Backup, BackupPhase, BackupStorageLocation, DeleteBackupRequest, words};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::json;
@@ -17,6 +18,9 @@ use crate::location;
 
 /// The condition of a backup that is kept though its time to live is over.
 const KEPT: &str = "Kept";
+
+/// Why a request to delete an expired backup is made, as its name has it.
+const REASON: &str = "expired";
 
 /// What becomes of backups.
 #[derive(Debug, Default)]
@@ -29,9 +33,11 @@ struct Judged {
 
 /// Asks for the deletion of what has expired.
 pub async fn run(context: &Context) {
-    let Judged { expired, kept } = judge(&context.watches.backups.all(), &context.watches.locations.all(), now());
+    let can_write = |location: &BackupStorageLocation| location::can_write(context, location).is_ok();
+    let backups = context.watches.backups.all();
+    let Judged { expired, kept } = judge(&backups, &context.watches.locations.all(), can_write, now());
     for backup in &expired {
-        super::ask(context, backup, "expired").await;
+        super::ask(context, backup, REASON).await;
     }
     for backup in &kept {
         let mut conditions = backup
@@ -71,14 +77,57 @@ pub async fn run(context: &Context) {
     }
 }
 
-/// Decides which backups go, of those that are in locations which may be written to.
-fn judge(backups: &[Arc<Backup>], locations: &[Arc<BackupStorageLocation>], now: Timestamp) -> Judged {
+/// Whether a request was made because the time of this Backup is over.
+pub fn is_request(request: &DeleteBackupRequest, backup: &Backup) -> bool {
+    let uid = backup.uid().unwrap_or_default();
+    request.name_any() == super::name_of(backup, &uid, REASON)
+}
+
+/// Why a Backup that had expired does not go after all; none when it goes. Much may have happened since its request was made.
+///
+/// # Errors
+/// What the API server says.
+pub async fn objection(context: &Context, backup: &Backup) -> Result<Option<String>> {
+    let newest = context.api::<Backup>().get_opt(&backup.name_any()).await?;
+    let Some(newest) = newest.filter(|newest| newest.uid() == backup.uid()) else {
+        return Ok(Some("its Backup is gone".to_owned()));
+    };
+    let mut backups = context.watches.backups.all();
+    backups.retain(|known| known.uid() != newest.uid());
+    backups.push(Arc::new(newest.clone()));
+    Ok(why_it_stays(&newest, &backups, now()).map(ToOwned::to_owned))
+}
+
+/// Why a backup does not expire, being one of these.
+fn why_it_stays(backup: &Backup, backups: &[Arc<Backup>], now: Timestamp) -> Option<&'static str> {
+    if !is_over(backup, now) {
+        return Some("its time is not over, or it is held");
+    }
+    is_last(backup, &last_of_schedules(backups)).then_some("it is the last good backup of its schedule")
+}
+
+/// Whether the time of a backup is over, and nobody holds it.
+fn is_over(backup: &Backup, now: Timestamp) -> bool {
+    let expiration = backup.status.as_ref().and_then(|status| status.expiration.as_ref());
+    expiration.is_some_and(|expiration| expiration.0 <= now) && !backup.spec.hold
+}
+
+fn is_last(backup: &Backup, last: &[String]) -> bool {
+    last.iter().any(|name| *name == backup.name_any())
+}
+
+/// Decides which backups go, of those that are in locations which can be written to.
+fn judge(
+    backups: &[Arc<Backup>],
+    locations: &[Arc<BackupStorageLocation>],
+    can_write: impl Fn(&BackupStorageLocation) -> bool,
+    now: Timestamp,
+) -> Judged {
     let last = last_of_schedules(backups);
     let mut judged = Judged::default();
     for backup in backups {
         let Some(status) = &backup.status else { continue };
-        let over = status.expiration.as_ref().is_some_and(|expiration| expiration.0 <= now);
-        if !over || backup.spec.hold || !status.phase.is_final() || status.phase == BackupPhase::Deleting {
+        if !is_over(backup, now) || !status.phase.is_final() || status.phase == BackupPhase::Deleting {
             continue;
         }
         let location = location::chosen(
@@ -89,12 +138,11 @@ fn judge(backups: &[Arc<Backup>], locations: &[Arc<BackupStorageLocation>], now:
                 .or(backup.spec.storage_location.as_deref()),
         );
         // Without a snapshot there is nothing to be deleted there.
-        let may_go =
-            location.is_ok_and(|location| location::can_write(&location).is_ok()) || status.snapshot_id.is_none();
+        let may_go = location.is_ok_and(|location| can_write(&location)) || status.snapshot_id.is_none();
         if !may_go {
             continue;
         }
-        if last.iter().any(|name| *name == backup.name_any()) {
+        if is_last(backup, &last) {
             judged.kept.push(Arc::clone(backup));
         } else {
             judged.expired.push(Arc::clone(backup));
@@ -103,9 +151,10 @@ fn judge(backups: &[Arc<Backup>], locations: &[Arc<BackupStorageLocation>], now:
     judged
 }
 
-/// The names of the newest backup of each schedule that can be restored, and of the newest that is complete.
+/// The names of the newest backup of each schedule that can be restored, and of the newest that is complete. A schedule of the same name in another cluster
+/// is another one.
 fn last_of_schedules(backups: &[Arc<Backup>]) -> Vec<String> {
-    let mut newest: BTreeMap<(&str, bool), (Timestamp, &Arc<Backup>)> = BTreeMap::new();
+    let mut newest: BTreeMap<(Option<&str>, &str, bool), (Timestamp, &Arc<Backup>)> = BTreeMap::new();
     for backup in backups {
         let (Some(schedule), Some(status)) = (backup.labels().get(words::SCHEDULE_NAME), &backup.status) else {
             continue;
@@ -120,7 +169,8 @@ fn last_of_schedules(backups: &[Arc<Backup>]) -> Vec<String> {
             .or_else(|| Some(backup.creation_timestamp()?.0));
         let started = started.unwrap_or(Timestamp::MIN);
         let mut compete = |complete| {
-            let best = newest.entry((schedule, complete)).or_insert((started, backup));
+            let cluster = status.cluster_id.as_deref();
+            let best = newest.entry((cluster, schedule, complete)).or_insert((started, backup));
             if best.0 < started {
                 *best = (started, backup);
             }
@@ -136,10 +186,9 @@ fn last_of_schedules(backups: &[Arc<Backup>]) -> Vec<String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use api::BackupStatus;
     use api::backup::BackupSpec;
-    use api::condition::Condition;
-    use api::location::{BackupStorageLocationSpec, BackupStorageLocationStatus, LocationPhase};
+    use api::location::BackupStorageLocationSpec;
+    use api::{BackupStatus, DeleteBackupRequestSpec};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
@@ -172,25 +221,9 @@ mod tests {
         Arc::new(backup)
     }
 
-    fn location(owned: bool) -> Arc<BackupStorageLocation> {
-        let mut location = BackupStorageLocation::new("main", BackupStorageLocationSpec::default());
-        location.status = Some(BackupStorageLocationStatus {
-            phase: LocationPhase::Available,
-            conditions: vec![Condition {
-                last_transition_time: at(0),
-                message: String::new(),
-                observed_generation: None,
-                reason: "Test".to_owned(),
-                status: if owned { "True" } else { "False" }.to_owned(),
-                type_: "Owned".to_owned(),
-            }],
-            ..BackupStorageLocationStatus::default()
-        });
-        Arc::new(location)
-    }
-
     fn judged(backups: &[Arc<Backup>], owned: bool) -> [Vec<String>; 2] {
-        let Judged { expired, kept } = judge(backups, &[location(owned)], at(100).0);
+        let location = Arc::new(BackupStorageLocation::new("main", BackupStorageLocationSpec::default()));
+        let Judged { expired, kept } = judge(backups, &[location], |_| owned, at(100).0);
         [expired, kept].map(|backups| backups.iter().map(|backup| backup.name_any()).collect())
     }
 
@@ -236,5 +269,46 @@ mod tests {
             backup("second", Some("nightly"), BackupPhase::Completed, 2, Some(500)),
         ];
         assert_eq!(judged(&younger, true), [vec!["first".to_owned()], vec![]]);
+        // One that was taken over from another cluster is of another schedule, whatever that is called.
+        let mut elsewhere = Backup::clone(&younger[1]);
+        elsewhere.status.as_mut().unwrap().cluster_id = Some("other".to_owned());
+        let [ours, _] = younger;
+        assert_eq!(
+            judged(&[ours, Arc::new(elsewhere)], true),
+            [vec![], vec!["first".to_owned()]]
+        );
+    }
+
+    #[test]
+    fn a_backup_that_is_held_or_has_become_the_last_one_stays_after_all() {
+        let one =
+            |name, started, expires| backup(name, Some("nightly"), BackupPhase::Completed, started, Some(expires));
+        let (first, second) = (one("first", 1, 50), one("second", 2, 500));
+        let why = |backup: &Arc<Backup>, others: &[&Arc<Backup>]| {
+            let backups: Vec<Arc<Backup>> = others.iter().copied().chain([backup]).cloned().collect();
+            why_it_stays(backup, &backups, at(100).0)
+        };
+        assert_eq!(why(&first, &[&second]), None);
+        assert!(why(&first, &[]).is_some_and(|why| why.contains("last")));
+        let mut held = Backup::clone(&first);
+        held.spec.hold = true;
+        assert!(why(&Arc::new(held), &[&second]).is_some_and(|why| why.contains("held")));
+        assert!(why(&second, &[]).is_some_and(|why| why.contains("not over")));
+    }
+
+    #[test]
+    fn requests_for_what_has_expired_are_told_from_those_of_people() {
+        let mut backup = Backup::clone(&backup("a", None, BackupPhase::Completed, 1, Some(50)));
+        backup.metadata.uid = Some("u1".to_owned());
+        let request = |name: &str| DeleteBackupRequest::new(name, DeleteBackupRequestSpec::default());
+        assert!(is_request(
+            &request(&crate::deletion::name_of(&backup, "u1", REASON)),
+            &backup
+        ));
+        assert!(!is_request(
+            &request(&crate::deletion::name_of(&backup, "u1", "again")),
+            &backup
+        ));
+        assert!(!is_request(&request("a"), &backup));
     }
 }

@@ -57,7 +57,11 @@ pub async fn find(context: &Arc<Context>, request: &DeleteBackupRequest) -> Resu
         .cloned();
     let (mut places, mut closed, mut names) = (Vec::new(), Vec::new(), Vec::new());
     for location in context.watches.locations.all() {
-        if let Err(why) = location::can_write(&location) {
+        if let Err(why) = location::can_write(context, &location) {
+            // It is looked at in a moment, and then it can be said what is there.
+            if location::may_write(&location).is_ok() && !context.looks.has(&location) {
+                return Ok(Target::Waits(why));
+            }
             closed.push(why);
             continue;
         }
@@ -113,7 +117,12 @@ pub async fn find(context: &Arc<Context>, request: &DeleteBackupRequest) -> Resu
 fn is_meant(request: &DeleteBackupRequest, backup: &Backup) -> bool {
     match &request.spec.backup_uid {
         Some(uid) => backup.metadata.uid.as_ref() == Some(uid) || sync::origin_uid(backup) == Some(uid),
-        None => backup.name_any() == request.spec.backup_name,
+        // One that was begun means the Backup that it began with, and not a namesake that came after it.
+        None => {
+            let begun = request.annotations().get(words::BACKUP_UID).map(String::as_str);
+            backup.name_any() == request.spec.backup_name
+                && begun.is_none_or(|begun| sync::origin_uid(backup) == Some(begun))
+        }
     }
 }
 
@@ -151,7 +160,7 @@ pub async fn place_of(context: &Context, backup: &Backup) -> Result<Arc<Opened>,
         &locations,
         name.or(backup.spec.storage_location.as_ref()).map(String::as_str),
     )?;
-    location::can_write(&location)?;
+    location::can_write(context, &location)?;
     context
         .repositories
         .open(&location)
@@ -165,11 +174,13 @@ mod tests {
     use api::backup::BackupSpec;
 
     use super::*;
+    use crate::backup::SYNCED;
 
     #[test]
     fn a_uid_tells_a_backup_from_its_namesake() {
         let mut backup = Backup::new("a", BackupSpec::default());
         backup.metadata.uid = Some("here".to_owned());
+        backup.annotations_mut().insert(SYNCED.to_owned(), "true".to_owned());
         backup
             .labels_mut()
             .insert(words::BACKUP_UID.to_owned(), "there".to_owned());
@@ -189,6 +200,28 @@ mod tests {
             ("a", Some("another"), false),
         ] {
             assert_eq!(is_meant(&request(name, uid), &backup), expected, "{name} {uid:?}");
+        }
+        // A label that anybody wrote on a Backup of this cluster makes it no other one.
+        backup.annotations_mut().clear();
+        assert!(!is_meant(&request("a", Some("there")), &backup));
+        assert!(is_meant(&request("a", Some("here")), &backup));
+    }
+
+    #[test]
+    fn a_request_that_was_begun_does_not_mean_a_namesake_that_came_later() {
+        let mut backup = Backup::new("a", BackupSpec::default());
+        backup.metadata.uid = Some("second".to_owned());
+        let spec = DeleteBackupRequestSpec {
+            backup_name: "a".to_owned(),
+            backup_uid: None,
+        };
+        let mut request = DeleteBackupRequest::new("request", spec);
+        assert!(is_meant(&request, &backup));
+        for (begun, expected) in [("first", false), ("second", true)] {
+            request
+                .annotations_mut()
+                .insert(words::BACKUP_UID.to_owned(), begun.to_owned());
+            assert_eq!(is_meant(&request, &backup), expected, "{begun}");
         }
     }
 }

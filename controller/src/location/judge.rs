@@ -121,11 +121,12 @@ pub fn says_the_same(one: &BackupStorageLocationStatus, other: &BackupStorageLoc
     timeless(one) == timeless(other)
 }
 
-/// Whether this cluster can write to a location at this moment: it may, the store answers, and it is the owner.
+/// Whether this cluster can write to a location at this moment: it may, the store answers, and it is the owner. `is_seen` says that this process has seen so
+/// itself, for a status may be of yesterday.
 ///
 /// # Errors
 /// Says why not, and what to do.
-pub fn can_write(location: &BackupStorageLocation) -> Result<(), String> {
+pub fn can_write(location: &BackupStorageLocation, is_seen: bool) -> Result<(), String> {
     may_write(location)?;
     let name = location.name_any();
     let Some(status) = location.status.as_ref().filter(|status| !status.conditions.is_empty()) else {
@@ -142,9 +143,12 @@ pub fn can_write(location: &BackupStorageLocation) -> Result<(), String> {
         .iter()
         .any(|condition| condition.type_ == owner::CONDITION && condition.status == "True");
     // One that is not owned and was not refused above has got another spec since it was looked at.
-    match owned {
-        true => Ok(()),
-        false => Err(format!(
+    match (owned, is_seen) {
+        (true, true) => Ok(()),
+        (true, false) => Err(format!(
+            "The location {name} was not looked at since this controller leads; that takes some seconds"
+        )),
+        (false, _) => Err(format!(
             "The location {name} was changed and not looked at since; that takes some seconds"
         )),
     }

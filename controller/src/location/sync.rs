@@ -55,12 +55,25 @@ pub fn saved(snapshots: &[StoredSnapshot]) -> Vec<Saved<'_>> {
     named.collect()
 }
 
-/// The UID that a Backup's snapshots bear: that of the Backup in the cluster that made it.
+/// Whether a Backup was found in a location, and not asked for here.
+pub fn is_synced(backup: &Backup) -> bool {
+    backup.annotations().contains_key(SYNCED)
+}
+
+/// Whether a Backup was made by this cluster; it may have been lost here and found again.
+pub fn is_of(backup: &Backup, cluster: &str) -> bool {
+    let from = backup.annotations().get(record::SYNCED_FROM).map(String::as_str);
+    !is_synced(backup) || from == Some(cluster)
+}
+
+/// The UID that a Backup's snapshots bear: that of the Backup in the cluster that made it. Anybody may write labels on a Backup; only those of one that was
+/// found in a location are ours.
 pub fn origin_uid(backup: &Backup) -> Option<&str> {
     let origin = backup
         .labels()
         .get(words::BACKUP_UID)
-        .or_else(|| backup.annotations().get(words::BACKUP_UID));
+        .or_else(|| backup.annotations().get(words::BACKUP_UID))
+        .filter(|_| is_synced(backup));
     origin.or(backup.metadata.uid.as_ref()).map(String::as_str)
 }
 
@@ -105,7 +118,7 @@ pub fn plan<'a>(
         match known {
             Some(backup) => {
                 let phase = backup.status.as_ref().map_or(BackupPhase::New, |status| status.phase);
-                if phase == BackupPhase::New && backup.annotations().contains_key(SYNCED) {
+                if phase == BackupPhase::New && is_synced(backup) {
                     plan.finish.push((*saved, backup.name_any()));
                 }
             }
@@ -213,7 +226,7 @@ async fn make(context: &Context, opened: &Arc<Opened>, saved: &Saved<'_>, name: 
         Err(error) if is_conflict(&error) => {
             // It is ours if it stands for the same backup; otherwise the next sync finds another name.
             let known = context.api::<Backup>().get(name).await?;
-            let ours = origin_uid(&known) == Some(saved.uid) && known.annotations().contains_key(SYNCED);
+            let ours = origin_uid(&known) == Some(saved.uid) && is_synced(&known);
             let is_new = known.status.is_none_or(|status| status.phase == BackupPhase::New);
             if !(ours && is_new) {
                 return Ok(());

@@ -17,7 +17,7 @@ use super::facts::template_path;
 use super::fields::{self, text};
 use super::owners;
 use super::plan::Item;
-use super::refusal::{Verdict, advice, judge};
+use super::refusal::{Freed, Verdict, advice, judge};
 use super::requests;
 use super::rewrite::{self, Rewritten, rewrite, stamp};
 use super::tally::count;
@@ -26,7 +26,7 @@ use crate::context::say;
 
 /// How long the server may be busy or away, for one object.
 const BUSY: Duration = Duration::from_secs(600);
-/// How long what others need is waited for where it stands, e.g. a namespace that is being deleted.
+/// How long what others need is waited for where it stands; a namespace that is being deleted, by all that go into it together.
 const FOUNDATION: Duration = Duration::from_secs(600);
 
 /// Makes the objects at these places, which rise. Ends early when the restore is stopped.
@@ -192,6 +192,7 @@ async fn settle(work: &Work, place: usize, kind: &Kind, plain: &Value, mut full:
     let began = Instant::now();
     let mut pause = Duration::from_millis(100);
     let mut recreated = 0;
+    let mut freed = Freed::default();
     loop {
         if work.stop.is_asked() {
             return Outcome::Stopped;
@@ -212,6 +213,7 @@ async fn settle(work: &Work, place: usize, kind: &Kind, plain: &Value, mut full:
         if matches!(verdict, Verdict::FreePorts | Verdict::FreeFamilies) && is_here(work, item, kind).await {
             verdict = Verdict::Exists;
         }
+        verdict = freed.weigh(&item.facts.resource, verdict);
         let waited = match verdict {
             Verdict::Exists => match existing::meet(work, item, kind, plain, &full).await {
                 Met::Ours(uid) => {
@@ -252,7 +254,7 @@ async fn settle(work: &Work, place: usize, kind: &Kind, plain: &Value, mut full:
             Verdict::Never(reason) => return Outcome::Never(refusal(reason)),
         };
         let (reason, patience, here) = waited;
-        if !here || began.elapsed() > patience {
+        if !here || work.waited(item, reason, began) > patience {
             return Outcome::NotYet(refusal(reason));
         }
         if work.stop.sleep(pause).await.is_err() {

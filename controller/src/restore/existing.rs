@@ -3,6 +3,8 @@
 //! What must hold: a claim is deleted only when its data comes back; namespaces, definitions and volumes are never deleted, because what is in them would be
 //! lost; and what this restore has made itself, before the controller died, is its own.
 
+mod conflicts;
+
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -20,6 +22,8 @@ use super::requests;
 use super::rewrite::rewrite;
 use super::work::{Refusal, Work};
 use crate::context::{is_conflict, is_passing, say};
+
+pub use self::conflicts::{conflicts, is_merged};
 
 /// How long an object may take to go.
 const GONE_WITHIN: Duration = Duration::from_secs(120);
@@ -91,11 +95,7 @@ pub async fn meet(work: &Work, item: &Item, kind: &Kind, plain: &Value, full: &V
     if fields::annotation(&existing, words::RESTORE_UID) == Some(&work.uid) {
         return Met::Ours(uid);
     }
-    let has_data = resource == "persistentvolumeclaims"
-        && work.spec().restore_volumes
-        && work
-            .claim_record(&item.facts.namespace, &item.facts.name)
-            .is_some_and(|record| record.snapshot_id.is_some());
+    let has_data = work.claim_has_data(item);
     let handling = handling(work.spec().existing_resource_policy, resource, has_data);
     if handling == Handling::Merge {
         return merge_account(work, item, kind, &existing, plain, uid).await;

@@ -3,6 +3,7 @@
 //! The pods of a restored workload are known by its selector, as many as it wants. Every wait ends: a hook without a word on it waits five minutes. What has run is written
 //! down, so that a controller that begins again runs a hook a second time only if the one before it died while it ran.
 
+mod done;
 mod pods;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use self::done::Failure;
 use self::pods::{Readiness, readiness};
 use super::facts::template_path;
 use super::fields::{self, text};
@@ -30,7 +32,11 @@ const AT_ONCE: usize = 16;
 
 /// The hooks of a Restore.
 #[derive(Debug, Default)]
-pub struct Hooks(Vec<(RestoreHook, Globs)>);
+pub struct Hooks {
+    all: Vec<(RestoreHook, Globs)>,
+    /// Held while it is written down which have run: an older list must not come after a newer one.
+    noting: tokio::sync::Mutex<()>,
+}
 
 /// A workload whose pods have hooks.
 #[derive(Clone, Debug)]
@@ -75,11 +81,15 @@ impl Hooks {
                 Err(why) => errors.push(wrong(why)),
             }
         }
-        if errors.is_empty() { Ok(Self(all)) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Self { all, ..Self::default() })
+        } else {
+            Err(errors)
+        }
     }
 
     fn of<'a>(&'a self, namespace: &str, labels: &BTreeMap<String, String>) -> impl Iterator<Item = &'a RestoreHook> {
-        self.0.iter().filter_map(move |(hook, namespaces)| {
+        self.all.iter().filter_map(move |(hook, namespaces)| {
             let fits = namespaces.matches(namespace)
                 && hook
                     .label_selector
@@ -163,7 +173,7 @@ async fn of_workload(work: &Arc<Work>, expected: &Expected) {
         Ok(pods) => pods,
         Err(why) => {
             for (name, hook) in &expected.hooks {
-                failed(work, &work.about(item), name, hook, &why);
+                tell(work, &work.about(item), &failure(name, hook, &why));
             }
             return;
         }
@@ -172,18 +182,21 @@ async fn of_workload(work: &Arc<Work>, expected: &Expected) {
         for (number, (name, hook)) in expected.hooks.iter().enumerate() {
             let about = format!("pods/{}/{pod}", item.target);
             let key = format!("{about} {name} {number}");
-            if work.known().hooks_done.contains(&key) {
+            if work.known().hooks_done.iter().any(|entry| done::is_of(entry, &key)) {
                 continue;
             }
-            match in_pod(work, &item.target, &pod, hook).await {
-                Ok(()) => {
-                    count(&work.tally.hooks_attempted);
-                    work.issues.log(&format!("{about}: the hook {name} has run"));
-                }
+            let failure = match in_pod(work, &item.target, &pod, hook).await {
+                Ok(()) => None,
                 Err(_) if work.stop.is_asked() => return,
-                Err(why) => failed(work, &about, name, hook, &why),
+                Err(why) => Some(failure(name, hook, &why)),
+            };
+            if let Some(failure) = &failure {
+                tell(work, &about, failure);
+            } else {
+                count(&work.tally.hooks_attempted);
+                work.issues.log(&format!("{about}: the hook {name} has run"));
             }
-            note(work, key).await;
+            note(work, done::entry(&key, failure.as_ref())).await;
         }
     });
     in_pods.await;
@@ -201,11 +214,12 @@ async fn in_pod(work: &Work, namespace: &str, pod: &str, hook: &RestoreExecHook)
     .await
 }
 
-/// Writes down that a hook has run.
-async fn note(work: &Work, key: String) {
+/// Writes down that a hook has run, and how.
+async fn note(work: &Work, entry: String) {
+    let _noting = work.hooks.noting.lock().await;
     let done = {
         let mut known = work.known();
-        known.hooks_done.push(key);
+        known.hooks_done.push(entry);
         known.hooks_done.clone()
     };
     if let Err(error) = work
@@ -246,14 +260,34 @@ async fn started(work: &Work, namespace: &str, pod: &str, hook: &RestoreExecHook
     }
 }
 
-fn failed(work: &Work, about: &str, name: &str, hook: &RestoreExecHook, why: &str) {
+fn failure(name: &str, hook: &RestoreExecHook, why: &str) -> Failure {
+    Failure {
+        on_error: hook.on_error,
+        message: format!("The hook {name} ({}) failed: {why}", hook.command.join(" ")),
+    }
+}
+
+fn tell(work: &Work, about: &str, failure: &Failure) {
     count(&work.tally.hooks_attempted);
     count(&work.tally.hooks_failed);
-    let message = format!("The hook {name} ({}) failed: {why}", hook.command.join(" "));
-    match hook.on_error {
-        OnError::Fail => work.issues.error("HookFailed", about, message),
-        OnError::Continue => work.issues.warning("HookFailed", about, message),
+    say(&work.issues, about, failure);
+}
+
+fn say(issues: &Issues, about: &str, failure: &Failure) {
+    match failure.on_error {
+        OnError::Fail => issues.error("HookFailed", about, failure.message.clone()),
+        OnError::Continue => issues.warning("HookFailed", about, failure.message.clone()),
     }
+}
+
+/// Says once more of hooks that ran before that they failed, for a controller that takes over. `done` is what is written down of them. Gives how many there are.
+pub fn tell_again(issues: &Issues, done: &[String]) -> u64 {
+    let mut failed = 0;
+    for (about, failure) in done::failures(done) {
+        say(issues, about, &failure);
+        failed += 1;
+    }
+    failed
 }
 
 #[cfg(test)]

@@ -201,10 +201,24 @@ fn targets(work: &Work) -> Vec<Target> {
                 count(&work.tally.volumes_skipped);
             }
             Decision::NotInBackup(why) => {
+                work.issues.error(
+                    "NotInBackup",
+                    work.about(item),
+                    format!(
+                        "Its data is not in the backup: {why}. It comes back without, so what mounts it is not made; restore another backup, or make it with an \
+                         empty volume by `--restore-volumes=false`"
+                    ),
+                );
+                let claim = (item.target.to_string(), item.facts.name.to_string());
+                work.known().empty_claims.insert(claim);
+                count(&work.tally.volumes_total);
+                count(&work.tally.volumes_failed);
+            }
+            Decision::NeverSaved(why) => {
                 work.issues.warning(
                     "NotInBackup",
                     work.about(item),
-                    format!("It comes back empty, because its data is not in the backup: {why}"),
+                    format!("The claim is here and its data stays as it is; that of the backup was not saved: {why}"),
                 );
                 count(&work.tally.volumes_skipped);
             }
@@ -231,8 +245,10 @@ enum Decision {
     Fill,
     /// Nobody wanted it saved, or back.
     Empty(String),
-    /// It should have been saved.
+    /// It should have been saved: the claim that was made would be empty for those who mount it.
     NotInBackup(String),
+    /// It should have been saved, but the claim was there before.
+    NeverSaved(String),
     /// The claim was there before.
     NotOurs,
 }
@@ -242,7 +258,9 @@ fn decide(record: &VolumeRecord, made: bool, wanted: bool) -> Decision {
         (Some(_), _) if !wanted => Decision::Empty("restoreVolumes is false".to_owned()),
         (Some(_), _) if made => Decision::Fill,
         (Some(_), _) => Decision::NotOurs,
-        (None, Some(error)) => Decision::NotInBackup(error.clone()),
+        (None, Some(_)) if !wanted => Decision::Empty("restoreVolumes is false".to_owned()),
+        (None, Some(error)) if made => Decision::NotInBackup(error.clone()),
+        (None, Some(error)) => Decision::NeverSaved(error.clone()),
         (None, None) => Decision::Empty(record.reason.clone()),
     }
 }
@@ -282,7 +300,7 @@ async fn last_tries(work: &Arc<Work>) -> Result<()> {
         }
         apply::retry(work).await?;
         for (place, refusal) in postponed(work, |_| true) {
-            if began.elapsed() > patience(refusal.reason) {
+            if work.waited(work.item(place), refusal.reason, began) > patience(refusal.reason) {
                 apply::give_up(work, place, &refusal);
             }
         }
@@ -355,6 +373,11 @@ mod tests {
             decide(&failed, true, true),
             Decision::NotInBackup("the agent was gone".into())
         );
+        assert_eq!(
+            decide(&failed, false, true),
+            Decision::NeverSaved("the agent was gone".into())
+        );
+        assert!(matches!(decide(&failed, true, false), Decision::Empty(_)));
         assert_eq!(decide(&skipped, true, true), Decision::Empty("volume policy 1".into()));
     }
 

@@ -136,6 +136,15 @@ impl Plan {
             .filter(|(_, item)| item.fate == Fate::Restored)
     }
 
+    /// The object of this kind, namespace and name in the backup.
+    pub fn find(&self, resource: &str, namespace: &str, name: &str) -> Option<&Item> {
+        let by_path = |item: &Item| {
+            let facts = &item.facts;
+            (&*facts.resource, &*facts.namespace, &*facts.name).cmp(&(resource, namespace, name))
+        };
+        self.items.get(self.items.binary_search_by(by_path).ok()?)
+    }
+
     /// The object that had this UID in the backup.
     pub fn by_uid(&self, uid: &str) -> Option<(usize, &Item)> {
         let place = *self.owners.get(uid)?;
@@ -347,4 +356,4 @@ impl<'a> Objects<'a> {
 
 #[cfg(test)]
 #[path = "plan/tests.rs"]
-mod tests;
+pub mod tests;

@@ -9,7 +9,7 @@ use api::selection::Selection;
 use kube::ResourceExt;
 
 use super::circumstances;
-use super::hooks::Hooks;
+use super::hooks::{self, Hooks};
 use super::mapping::Mapping;
 use super::plan::Plan;
 use super::rewrite::Circumstances;
@@ -122,6 +122,8 @@ pub async fn plan(
         .unwrap_or_default();
     let tally = Tally::default();
     tally.hooks_attempted.store(hooks_done.len() as u64, Ordering::Relaxed);
+    let failed = hooks::tell_again(&issues, &hooks_done);
+    tally.hooks_failed.store(failed, Ordering::Relaxed);
     Ok(Arc::new(Work {
         context: Arc::clone(context),
         name: restore.name_any(),

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::diff::{Difference, comparable, differences};
-use super::existing::{Handling, handling};
+use super::existing::{Handling, handling, is_merged};
 use super::fields::{annotation, text};
 use super::plan::{Fate, Item};
 use super::prepare::preview;
@@ -124,21 +124,16 @@ async fn compare(work: &Work, place: usize, content: &[u8], here: &Circumstances
             Vec::new(),
         ));
     }
-    let is_claim = &**resource == "persistentvolumeclaims";
-    let has_data = is_claim
-        && work.spec().restore_volumes
-        && work
-            .claim_record(&item.facts.namespace, &item.facts.name)
-            .is_some_and(|record| record.snapshot_id.is_some());
+    let has_data = work.claim_has_data(item);
     let found = differences(
         resource,
         &comparable(&rewritten.object),
         &comparable(&rewrite(resource, existing, here).object),
     );
     let policy = work.spec().existing_resource_policy;
-    let merges = matches!(&**resource, "namespaces" | "serviceaccounts");
+    let conflicts = !is_merged(resource) && (work.has_data(item) || !found.is_empty());
     let (action, reason) = match handling(policy, resource, has_data) {
-        _ if policy == api::restore::ExistingPolicy::Fail && !merges => {
+        _ if policy == api::restore::ExistingPolicy::Fail && conflicts => {
             ("conflict", "it is here, and existingResourcePolicy is Fail")
         }
         Handling::Recreate if has_data || !found.is_empty() => ("recreate", ""),

@@ -97,6 +97,40 @@ pub fn judge(error: &Error) -> Verdict {
     }
 }
 
+/// What the cluster was left to choose of an object so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Freed {
+    ports: bool,
+    families: bool,
+}
+
+impl Freed {
+    /// The verdict as it holds for an object of this kind. Only services have something to let free, and each thing once: who is refused for it once more, or is no service,
+    /// would be asked for ever without a change.
+    pub fn weigh(&mut self, resource: &str, verdict: Verdict) -> Verdict {
+        let freed = match verdict {
+            Verdict::FreePorts => &mut self.ports,
+            Verdict::FreeFamilies => &mut self.families,
+            Verdict::Exists | Verdict::Busy | Verdict::NotYet(_) | Verdict::Never(_) => return verdict,
+        };
+        let before = std::mem::replace(freed, true);
+        if before || resource != "services" {
+            Verdict::Never("Invalid")
+        } else {
+            verdict
+        }
+    }
+}
+
+/// The namespace that an object waits for, when it waits until one that is being deleted is gone. All that wait for the same one share their time.
+pub fn awaited_namespace<'a>(reason: &str, resource: &str, namespace: &'a str, name: &'a str) -> Option<&'a str> {
+    match (reason, resource) {
+        ("NamespaceTerminating", _) => Some(namespace),
+        ("StillBeingDeleted", "namespaces") => Some(name),
+        _ => None,
+    }
+}
+
 /// How long it is tried again when everything else is done.
 pub fn patience(reason: &str) -> Duration {
     let seconds = match reason {
@@ -237,6 +271,38 @@ mod tests {
             let status = Status::failure(message, reason).with_code(code);
             assert_eq!(judge(&Error::Api(status.boxed())), expected, "{message}");
         }
+    }
+
+    #[test]
+    fn only_services_are_let_free_and_each_thing_once() {
+        for verdict in [Verdict::FreePorts, Verdict::FreeFamilies] {
+            for resource in ["services.serving.knative.dev", "gateways.example.org"] {
+                assert_eq!(
+                    Freed::default().weigh(resource, verdict),
+                    Verdict::Never("Invalid"),
+                    "{resource}"
+                );
+            }
+        }
+        let mut freed = Freed::default();
+        assert_eq!(freed.weigh("services", Verdict::FreePorts), Verdict::FreePorts);
+        assert_eq!(freed.weigh("services", Verdict::FreeFamilies), Verdict::FreeFamilies);
+        assert_eq!(freed.weigh("services", Verdict::FreePorts), Verdict::Never("Invalid"));
+        assert_eq!(freed.weigh("services", Verdict::Busy), Verdict::Busy);
+    }
+
+    #[test]
+    fn whoever_waits_for_a_namespace_waits_with_the_others() {
+        let claims = "persistentvolumeclaims";
+        assert_eq!(
+            awaited_namespace("NamespaceTerminating", claims, "web", "data"),
+            Some("web")
+        );
+        assert_eq!(
+            awaited_namespace("StillBeingDeleted", "namespaces", "", "web"),
+            Some("web")
+        );
+        assert_eq!(awaited_namespace("StillBeingDeleted", claims, "web", "data"), None);
     }
 
     #[test]

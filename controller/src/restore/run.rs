@@ -17,7 +17,7 @@ use super::report::{conditions, end, finish, tell, write};
 use super::stop::Stop;
 use super::validate::{self, Chosen};
 use super::work::Work;
-use super::{existing, levels};
+use super::{existing, levels, volumes};
 use crate::context::{Context, now, say};
 
 /// How long a store, or a cluster, that does not answer is waited for.
@@ -141,6 +141,7 @@ async fn steps(context: &Arc<Context>, restore: &Arc<Restore>, stop: &Stop) -> R
             .await;
     }
     tell_plan(&work);
+    volumes::tell_lost(&work);
     let told = tokio::spawn(tell(Arc::clone(&work)));
     let done = do_all(&work).await;
     told.abort();
@@ -170,22 +171,14 @@ fn tell_plan(work: &Work) {
 /// Everything that changes the cluster.
 async fn do_all(work: &Arc<Work>) -> Result<(), Ended> {
     if work.spec().existing_resource_policy == ExistingPolicy::Fail {
-        let counts = |item: &super::plan::Item| {
-            // Accounts are merged, and a namespace is where things go.
-            !matches!(&*item.facts.resource, "namespaces" | "serviceaccounts")
-        };
         let found = work
             .stop
-            .or(existing::find(work, counts))
+            .or(existing::conflicts(work))
             .await
             .map_err(|_| Ended::Stopped)?;
-        let found = found.map_err(|error| Ended::Passing(error.into()))?;
+        let found = found.map_err(|error| judge(error, true))?;
         if !found.is_empty() {
-            let names: Vec<String> = found
-                .keys()
-                .take(5)
-                .map(|place| work.about(work.item(*place)))
-                .collect();
+            let names: Vec<&str> = found.iter().take(5).map(String::as_str).collect();
             let more = found.len().saturating_sub(names.len());
             let more = if more > 0 {
                 format!(" and {more} more")
@@ -193,7 +186,7 @@ async fn do_all(work: &Arc<Work>) -> Result<(), Ended> {
                 String::new()
             };
             return Err(Ended::Failed(format!(
-                "{}{more} exist, and existingResourcePolicy is Fail: nothing was changed. Delete them, or choose Skip, Update or Recreate",
+                "{}{more} exist and differ from the backup, or have data that would come back, and existingResourcePolicy is Fail: nothing was changed. Delete them, or choose Skip, Update or Recreate",
                 names.join(", ")
             )));
         }

@@ -3,6 +3,7 @@
 //! A volume is filled by one PodVolumeRestore an attempt, whose name follows from the Restore, the volume and the attempt: a controller that begins again finds what there
 //! is. An attempt that ended because its pod or node went away is followed by another, in a pod of its own; one that failed for a reason of the data is not.
 
+mod lost;
 mod place;
 
 use std::sync::Arc;
@@ -11,24 +12,21 @@ use std::time::Duration;
 use api::archive::VolumeRecord;
 use api::volume::{PodVolumeRestoreSpec, PodVolumeStatus, VolumePhase};
 use api::{PodVolumeRestore, words};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
 
+pub use self::lost::tell as tell_lost;
 use self::place::{Found, Lost};
 use super::tally::count;
 use super::work::Work;
-use crate::context::{Context, is_conflict, is_passing, now, say};
+use crate::context::{Context, is_conflict, is_passing, say};
+use crate::volumes::agents::{self, NO_AGENT, Pulse, SILENCE, UNANSWERED};
 use crate::watched::change;
 
 /// How often a volume is tried whose pod or node went away.
 const ATTEMPTS: usize = 3;
-/// An agent that says nothing for so long is taken for lost.
-const SILENCE: Duration = Duration::from_secs(300);
-/// A node without an agent is waited for so long.
-const NO_AGENT: Duration = Duration::from_secs(120);
 /// How long an agent may take to stop.
 const STOPPING: Duration = Duration::from_secs(20);
 
@@ -77,7 +75,7 @@ pub async fn fill(work: Arc<Work>, target: Target) -> bool {
         work.issues.warning(
             "PodWaits",
             about,
-            "Its pod does not start without this data: it stays in its first init container; delete the pod, or restore it once more with \
+            "A pod that has not begun yet does not start without this data: it stays in its first init container; delete the pod, or restore it once more with \
              existingResourcePolicy Recreate",
         );
     }
@@ -263,6 +261,7 @@ async fn wait(work: &Work, target: &Target, name: &str, found: &Found) -> Ended 
     let watched = &work.context.watches.volume_restores;
     let mut changes = watched.changes();
     let (began, mut looked, mut alone) = (Instant::now(), Instant::now(), None);
+    let (mut pulse, mut unanswered) = (Pulse::new(Instant::now()), None);
     let mut stopping: Option<Instant> = None;
     loop {
         changes.mark_unchanged();
@@ -272,15 +271,26 @@ async fn wait(work: &Work, target: &Target, name: &str, found: &Found) -> Ended 
         {
             Some(status) if status.phase.is_final() => return Ended::Done(Box::new(status)),
             Some(status) => {
-                if let Some(heartbeat) = &status.heartbeat {
-                    let silent = now().duration_since(heartbeat.0).as_secs();
-                    if silent > i64::try_from(SILENCE.as_secs()).unwrap_or(i64::MAX) && began.elapsed() > SILENCE {
-                        let _ = cancel(work, name).await;
-                        return Ended::Gone(format!(
-                            "the agent of node {} has said nothing for {silent} s",
-                            found.node
-                        ));
-                    }
+                let silent = pulse.silent_for(status.heartbeat.as_ref(), Instant::now());
+                if status.heartbeat.is_some() && silent > SILENCE {
+                    let _ = cancel(work, name).await;
+                    return Ended::Gone(format!(
+                        "the agent of node {} has said nothing for {} s",
+                        found.node,
+                        silent.as_secs()
+                    ));
+                }
+                if status.phase != VolumePhase::Accepted || status.handover.is_some() {
+                    unanswered = None;
+                } else if unanswered.get_or_insert_with(Instant::now).elapsed() > UNANSWERED {
+                    let _ = cancel(work, name).await;
+                    let why = status
+                        .message
+                        .unwrap_or_else(|| "the controller's log says why".to_owned());
+                    return Ended::Failed(
+                        "VolumeFailed",
+                        format!("The agent could not be told what it must know: {why}"),
+                    );
                 }
                 if looked.elapsed() > Duration::from_secs(5) {
                     looked = Instant::now();
@@ -291,7 +301,7 @@ async fn wait(work: &Work, target: &Target, name: &str, found: &Found) -> Ended 
                             found.place.pod_name, found.node
                         ));
                     }
-                    if status.phase != VolumePhase::New || agent_runs_on(work, &found.node).await {
+                    if status.phase != VolumePhase::New || agents::runs_on(&work.context, &found.node).await {
                         alone = None;
                     } else if alone.get_or_insert_with(Instant::now).elapsed() > NO_AGENT {
                         let _ = cancel(work, name).await;
@@ -325,20 +335,6 @@ async fn wait(work: &Work, target: &Target, name: &str, found: &Found) -> Ended 
         } else {
             let _ = work.stop.or(next).await;
         }
-    }
-}
-
-async fn agent_runs_on(work: &Work, node: &str) -> bool {
-    let pods: Api<Pod> = work.context.api();
-    let selector = ListParams::default()
-        .labels("app.kubernetes.io/component=agent")
-        .fields(&format!("spec.nodeName={node}"));
-    match pods.list(&selector).await {
-        Ok(pods) => pods
-            .iter()
-            .any(|pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")),
-        // Who cannot be asked is not said to be missing.
-        Err(_) => true,
     }
 }
 

@@ -9,9 +9,11 @@ use api::archive::VolumeRecord;
 use api::restore::RestoreSpec;
 use api::selection::Kind;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::hooks::{Expected, Hooks};
 use super::plan::{Item, Plan};
+use super::refusal::awaited_namespace;
 use super::requests;
 use super::rewrite::Circumstances;
 use super::source::Source;
@@ -77,6 +79,8 @@ pub struct Known {
     pub hooks_done: Vec<String>,
     /// Objects that cannot be made yet.
     pub postponed: BTreeMap<usize, Refusal>,
+    /// Namespaces here that were met while they were being deleted, and when first.
+    pub going: BTreeMap<String, Instant>,
 }
 
 /// Why an object was not made.
@@ -112,6 +116,24 @@ impl Work {
     /// RESOURCE/NAMESPACE/NAME of an object as it is here.
     pub fn about(&self, item: &Item) -> String {
         item.about(&self.circumstances.mapping)
+    }
+
+    /// When a namespace was first met while it was being deleted: now, unless it was before.
+    pub fn going_since(&self, namespace: &str) -> Instant {
+        *self
+            .known()
+            .going
+            .entry(namespace.to_owned())
+            .or_insert_with(Instant::now)
+    }
+
+    /// How long an object has waited that was refused for this reason and is tried since `began`. A namespace that is being deleted is waited for once, not once for
+    /// every object that goes into it.
+    pub fn waited(&self, item: &Item, reason: &str, began: Instant) -> Duration {
+        let name = self.target_name(item);
+        awaited_namespace(reason, &item.facts.resource, &item.target, &name)
+            .map_or(began, |namespace| self.going_since(namespace))
+            .elapsed()
     }
 
     /// The kind of a resource of the backup in the version that is used here: the one that the backup has, if it is served, otherwise the one that this cluster
@@ -177,6 +199,21 @@ impl Work {
     pub fn claim_record(&self, namespace: &str, claim: &str) -> Option<&VolumeRecord> {
         let source = api::archive::claim_source(namespace, claim);
         self.source.volumes.iter().find(|record| record.source == source)
+    }
+
+    /// Whether an object is a claim whose data comes back.
+    pub fn claim_has_data(&self, item: &Item) -> bool {
+        &*item.facts.resource == "persistentvolumeclaims"
+            && self.spec().restore_volumes
+            && self
+                .claim_record(&item.facts.namespace, &item.facts.name)
+                .is_some_and(|record| record.snapshot_id.is_some())
+    }
+
+    /// Whether an object is a claim, or a pod, whose data comes back.
+    pub fn has_data(&self, item: &Item) -> bool {
+        let is_pod = &*item.facts.resource == "pods";
+        self.claim_has_data(item) || (is_pod && !self.pod_records(&item.facts.namespace, &item.facts.name).is_empty())
     }
 
     /// The records of a pod's own volumes that have data.

@@ -2,7 +2,7 @@
 //! drawn for it. Nothing of it is readable by anybody else who can read our objects.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -14,49 +14,89 @@ use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use crate::context::Context;
+use crate::tasks::Tasks;
 use crate::watched::change;
+
+/// Questions that are answered at once: a location that does not open holds up no other.
+const AT_ONCE: usize = 32;
 
 /// Seals for whoever has accepted, until the process ends.
 pub async fn run(context: Arc<Context>) {
     let mut backups = context.watches.volume_backups.changes();
     let mut restores = context.watches.volume_restores.changes();
+    let tasks = Tasks::new(AT_ONCE);
     // What was answered: the watch may show a question for a while after its answer, and an answer that comes after the work is done would stay.
-    let mut answered: HashMap<String, String> = HashMap::new();
+    let answered: Answered = Arc::default();
     loop {
         backups.mark_unchanged();
         restores.mark_unchanged();
         for volume in context.watches.volume_backups.all() {
-            let Some((uid, recipient)) = asks(&*volume, volume.status.as_ref()) else {
-                continue;
-            };
-            if answered.get(&uid) == Some(&recipient) {
-                continue;
-            }
-            match for_backup(&context, &volume).await {
-                Ok(()) => {
-                    answered.insert(uid, recipient);
-                }
-                Err(error) => tracing::warn!("Could not hand over to the agent for {}: {error:#}", volume.name_any()),
+            if let Some(question) =
+                asks(&*volume, volume.status.as_ref()).filter(|question| !is_in(&answered, question))
+            {
+                let (context, answered) = (Arc::clone(&context), Arc::clone(&answered));
+                tasks.start(&question.0.clone(), async move {
+                    let result = for_backup(&context, &volume).await;
+                    told(&context, &*volume, volume.status.as_ref(), result, question, &answered).await;
+                });
             }
         }
         for volume in context.watches.volume_restores.all() {
-            let Some((uid, recipient)) = asks(&*volume, volume.status.as_ref()) else {
-                continue;
-            };
-            if answered.get(&uid) == Some(&recipient) {
-                continue;
-            }
-            match for_restore(&context, &volume).await {
-                Ok(()) => {
-                    answered.insert(uid, recipient);
-                }
-                Err(error) => tracing::warn!("Could not hand over to the agent for {}: {error:#}", volume.name_any()),
+            if let Some(question) =
+                asks(&*volume, volume.status.as_ref()).filter(|question| !is_in(&answered, question))
+            {
+                let (context, answered) = (Arc::clone(&context), Arc::clone(&answered));
+                tasks.start(&question.0.clone(), async move {
+                    let result = for_restore(&context, &volume).await;
+                    told(&context, &*volume, volume.status.as_ref(), result, question, &answered).await;
+                });
             }
         }
         tokio::select! {
             () = change(&mut backups, Duration::from_secs(10)) => {}
             () = change(&mut restores, Duration::from_secs(10)) => {}
         }
+    }
+}
+
+/// The keys of agents that were answered, by the UID of what they asked for.
+type Answered = Arc<Mutex<HashMap<String, String>>>;
+
+fn is_in(answered: &Answered, (uid, recipient): &(String, String)) -> bool {
+    let answered = answered.lock().unwrap_or_else(PoisonError::into_inner);
+    answered.get(uid) == Some(recipient)
+}
+
+/// Remembers an answer; why there is none is written where whoever waits for it looks.
+async fn told<K>(
+    context: &Context,
+    volume: &K,
+    status: Option<&PodVolumeStatus>,
+    result: Result<()>,
+    (uid, recipient): (String, String),
+    answered: &Answered,
+) where
+    K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + serde::de::DeserializeOwned
+        + std::fmt::Debug,
+{
+    let error = match result {
+        Ok(()) => {
+            let mut answered = answered.lock().unwrap_or_else(PoisonError::into_inner);
+            answered.insert(uid, recipient);
+            return;
+        }
+        Err(error) => format!("{error:#}"),
+    };
+    let name = volume.name_any();
+    tracing::warn!("Could not hand over to the agent for {name}: {error}");
+    if status.and_then(|status| status.message.as_ref()) != Some(&error) {
+        // That it cannot be written either is in the log.
+        let _ = context
+            .patch_status::<K>(&name, &json!({ "message": error }))
+            .await
+            .inspect_err(|error| tracing::warn!("{name}: {}", crate::context::say(error)));
     }
 }
 
@@ -122,6 +162,6 @@ where
         wrap(public, &handover::info(&uid), &text).map_err(|_| anyhow!("The agent's key cannot be sealed to"))?;
     let sealed = data_encoding::BASE64.encode(&sealed);
     // The recipient goes with it: an agent that has drawn another key meanwhile asks again.
-    let change = json!({ "handover": sealed, "recipient": recipient });
+    let change = json!({ "handover": sealed, "recipient": recipient, "message": null });
     Ok(context.patch_status::<K>(&volume.name_any(), &change).await?)
 }

@@ -25,14 +25,21 @@ fn judged(mut location: BackupStorageLocation, seen: &Seen) -> BackupStorageLoca
 #[test]
 fn only_an_available_location_of_this_cluster_is_written_to_and_others_say_what_to_do() {
     let new = location("main", BackupStorageLocationSpec::default());
-    assert!(can_write(&new).unwrap_err().contains("not looked at yet"));
+    assert!(can_write(&new, true).unwrap_err().contains("not looked at yet"));
     assert!(may_write(&new).is_ok());
     assert_eq!(
-        can_write(&judged(new.clone(), &open(Decision::Claim, Some("we")))),
+        can_write(&judged(new.clone(), &open(Decision::Claim, Some("we"))), true),
         Ok(())
     );
+    // The status says so, and may be of a time when this controller was away.
+    let unseen = judged(new.clone(), &open(Decision::Claim, Some("we")));
+    assert!(
+        can_write(&unseen, false)
+            .unwrap_err()
+            .contains("since this controller leads")
+    );
     let theirs = judged(new.clone(), &open(Decision::Others, Some("they")));
-    assert!(can_write(&theirs).unwrap_err().contains("takeOver"), "{theirs:?}");
+    assert!(can_write(&theirs, true).unwrap_err().contains("takeOver"), "{theirs:?}");
     assert!(may_write(&theirs).unwrap_err().contains("they"));
     assert_eq!(theirs.status.as_ref().unwrap().phase, LocationPhase::Available);
     assert!(
@@ -49,7 +56,7 @@ fn only_an_available_location_of_this_cluster_is_written_to_and_others_say_what_
         judged(new.clone(), &open(Decision::Ours, Some("we"))),
         &Seen::Failed("no route".to_owned()),
     );
-    assert!(can_write(&failed).unwrap_err().contains("no route"));
+    assert!(can_write(&failed, true).unwrap_err().contains("no route"));
     assert!(may_write(&failed).is_ok());
     let looks_on = location(
         "main",
@@ -59,13 +66,13 @@ fn only_an_available_location_of_this_cluster_is_written_to_and_others_say_what_
         },
     );
     let looks_on = judged(looks_on, &open(Decision::Nobody, None));
-    assert!(can_write(&looks_on).unwrap_err().contains("accessMode"));
+    assert!(can_write(&looks_on, true).unwrap_err().contains("accessMode"));
     assert_eq!(looks_on.status.as_ref().unwrap().message, None);
     // The spec was changed, and nobody has looked since.
     let mut changed = theirs;
     changed.metadata.generation = Some(2);
     assert!(may_write(&changed).is_ok());
-    assert!(can_write(&changed).unwrap_err().contains("some seconds"));
+    assert!(can_write(&changed, true).unwrap_err().contains("some seconds"));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::Saved;
 use crate::backup::SYNCED;
 
 /// Annotation on a Backup that was found in a location: the cluster that made it.
-const SYNCED_FROM: &str = "ararat.dev/synced-from";
+pub(super) const SYNCED_FROM: &str = "ararat.dev/synced-from";
 
 /// The Backup that stands for a snapshot in this cluster, and its status.
 pub fn backup_of(

@@ -207,3 +207,27 @@ fn a_record_becomes_a_backup_that_is_never_taken_for_new() {
     assert_eq!(status.storage_location.as_deref(), Some("other-name"));
     assert!(status.snapshot_id.is_some() && status.completion_timestamp.is_some());
 }
+
+#[test]
+fn labels_that_anybody_wrote_on_a_backup_make_it_no_other_one() {
+    let mut mine = Backup::clone(&backup("a", "u1", BackupPhase::Completed, None));
+    mine.labels_mut()
+        .insert(words::BACKUP_UID.to_owned(), "theirs".to_owned());
+    assert_eq!(origin_uid(&mine), Some("u1"));
+    assert_eq!(origin_uid(&synced(&mine, "theirs")), Some("theirs"));
+}
+
+#[test]
+fn backups_of_other_clusters_are_told_from_those_of_this_one() {
+    let mine = backup("a", "u1", BackupPhase::New, None);
+    assert!(is_of(&mine, "we"));
+    let mut found = Backup::clone(&synced(&mine, "u2"));
+    for (cluster, expected) in [("they", false), ("we", true)] {
+        found
+            .annotations_mut()
+            .insert(record::SYNCED_FROM.to_owned(), cluster.to_owned());
+        // Whether or not its status is written yet.
+        found.status = None;
+        assert_eq!(is_of(&found, "we"), expected, "{cluster}");
+    }
+}

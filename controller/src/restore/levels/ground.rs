@@ -117,12 +117,13 @@ pub async fn namespaces(work: &Work) {
     for name in work.plan.namespaces.iter().filter(|name| !made.contains(&***name)) {
         let mut namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": &**name } });
         stamp(&mut namespace, &work.backup, &work.name, &work.uid);
-        let until = Instant::now() + GONE_WITHIN;
+        let mut since = Instant::now();
         loop {
             let Err(error) = requests::create(&work.context.client, &kind, "", &namespace).await else {
                 break;
             };
-            let is_going = match judge(&error) {
+            let verdict = judge(&error);
+            let is_going = match verdict {
                 Verdict::Exists => {
                     matches!(work.get(&kind, "", name).await, Ok(Some(found)) if text(&found, "/metadata/deletionTimestamp").is_some())
                 }
@@ -136,7 +137,11 @@ pub async fn namespaces(work: &Work) {
             if !is_going {
                 break;
             }
-            if Instant::now() > until {
+            if matches!(verdict, Verdict::Exists | Verdict::NotYet("StillBeingDeleted")) {
+                // What goes into it waits no longer than this, all in all.
+                since = work.going_since(name);
+            }
+            if since.elapsed() > GONE_WITHIN {
                 work.issues
                     .error("NamespaceNotMade", format!("namespaces/{name}"), say(&error));
                 break;

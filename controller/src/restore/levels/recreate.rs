@@ -17,18 +17,12 @@ use crate::context::say;
 /// # Errors
 /// What the server says.
 pub async fn clear(work: &Arc<Work>) -> Result<()> {
-    let has_data = |item: &Item| {
-        work.spec().restore_volumes
-            && work
-                .claim_record(&item.facts.namespace, &item.facts.name)
-                .is_some_and(|record| record.snapshot_id.is_some())
-    };
     let is_anew = |item: &Item| {
         item.level.tier == Tier::Claims
             && handling(
                 work.spec().existing_resource_policy,
                 &item.facts.resource,
-                has_data(item),
+                work.claim_has_data(item),
             ) == Handling::Recreate
     };
     let claims = existing::find(work, is_anew).await?;

@@ -8,7 +8,7 @@ use super::super::facts::{Looked, Names};
 use super::*;
 
 /// A plan over objects: resource, namespace, name, and what else it has. Its UID is its name.
-fn plan(spec: &RestoreSpec, objects: &[(&str, &str, &str, Value)]) -> Plan {
+pub fn plan(spec: &RestoreSpec, objects: &[(&str, &str, &str, Value)]) -> Plan {
     let selection = Selection::of_restore(spec).unwrap();
     let mut objects: Vec<_> = objects.to_vec();
     objects.sort_by(|left, right| (left.0, left.1, left.2).cmp(&(right.0, right.1, right.2)));

@@ -19,6 +19,8 @@ const HOLDER_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a pod may take until its init container runs.
 const POD_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// A pod that waits for a folder of its node for so long has found nothing in it: it would have gone on at once.
+const EMPTY_AFTER: Duration = Duration::from_secs(15);
 /// How long a holder pod may take to go.
 const GONE_WITHIN: Duration = Duration::from_secs(60);
 
@@ -118,9 +120,15 @@ async fn class_is_here(work: &Work, claim: &PersistentVolumeClaim) -> Result<(),
 }
 
 /// A pod that waits for its own volumes: found once its init container runs.
+///
+/// A folder of the node may hold what is somebody's, and a volume that is filled becomes what the snapshot says, whatever was in it. So such a folder is filled only
+/// when the pod is known to wait for it alone, and goes on waiting: then there is nothing in it.
 async fn of_pod(work: &Work, target: &Target) -> Result<Found, Lost> {
     let pods: Api<Pod> = Api::namespaced(work.context.client.clone(), &target.namespace);
     let until = Instant::now() + POD_TIMEOUT;
+    let volume = target.record.volume.clone().unwrap_or_default();
+    let waits_for_others = work.pod_records(&target.record.namespace, &target.name).len() > 1;
+    let mut runs_since = None;
     loop {
         let pod = match steady(|| pods.get_opt(&target.name)).await {
             Ok(Some(pod)) => pod,
@@ -140,8 +148,21 @@ async fn of_pod(work: &Work, target: &Target) -> Result<Found, Lost> {
             .and_then(|container| container.state.clone());
         let state = waiting.unwrap_or_default();
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
-        if let (Some(node), Some(_)) = (node, &state.running) {
-            let volume = target.record.volume.clone().unwrap_or_default();
+        let host_path = host_path(&pod, &volume);
+        if let Some(path) = host_path.as_ref().filter(|_| waits_for_others) {
+            return Err(Lost::Never(
+                "HostPathNotFilled",
+                format!(
+                    "The folder {path} of the node is filled only if it is known to be empty, which cannot be seen while the pod waits for other volumes as well"
+                ),
+            ));
+        }
+        let runs_for = match &state.running {
+            Some(_) => runs_since.get_or_insert_with(Instant::now).elapsed(),
+            None => Duration::ZERO,
+        };
+        let is_known = state.running.is_some() && (host_path.is_none() || runs_for > EMPTY_AFTER);
+        if let Some(node) = node.filter(|_| is_known) {
             return Ok(Found {
                 node,
                 place: VolumePlace {
@@ -151,15 +172,18 @@ async fn of_pod(work: &Work, target: &Target) -> Result<Found, Lost> {
                     folder: volume.clone(),
                     volume,
                     mode: target.record.mode,
-                    host_path: None,
+                    host_path,
                 },
             });
         }
         if state.terminated.is_some_and(|ended| ended.exit_code == 0) {
-            return Err(Lost::Never(
-                "PodRuns",
-                "The pod has begun already: its volume is its own now".to_owned(),
-            ));
+            let why = match host_path {
+                Some(path) => format!(
+                    "The folder {path} of the node was not empty: it stays as it is, and the pod has begun with it"
+                ),
+                None => "The pod has begun already: its volume is its own now".to_owned(),
+            };
+            return Err(Lost::Never("PodRuns", why));
         }
         if Instant::now() > until {
             let waiting = state.waiting.and_then(|waiting| waiting.message.or(waiting.reason));
@@ -178,6 +202,13 @@ async fn of_pod(work: &Work, target: &Target) -> Result<Found, Lost> {
             return Err(Lost::Stopped);
         }
     }
+}
+
+/// The folder of its node that a pod has under this name, if it is one.
+fn host_path(pod: &Pod, volume: &str) -> Option<String> {
+    let volumes = pod.spec.as_ref()?.volumes.as_ref()?;
+    let volume = volumes.iter().find(|known| known.name == volume)?;
+    Some(volume.host_path.as_ref()?.path.clone())
 }
 
 /// Whether the pod that a claim is held by is gone, ends, or is another one than that with this UID.
@@ -217,4 +248,23 @@ pub async fn release(work: &Work, target: &Target) {
         GONE_WITHIN
     };
     holder::release_and_wait(&work.context, &target.namespace, &pod, at_most).await;
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn folders_of_the_node_are_found_by_their_paths() {
+        let pod: Pod = serde_json::from_value(json!({ "spec": { "containers": [], "volumes": [
+            { "name": "kept", "emptyDir": {} }, { "name": "logs", "hostPath": { "path": "/var/log" } } ] } }))
+        .unwrap();
+        assert_eq!(host_path(&pod, "logs").as_deref(), Some("/var/log"));
+        assert_eq!(
+            [host_path(&pod, "kept"), host_path(&Pod::default(), "logs")],
+            [None, None]
+        );
+    }
 }
