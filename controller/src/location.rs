@@ -241,6 +241,7 @@ async fn compare(
 
 /// Writes the status, when it says something else than before or is old.
 async fn say(context: &Context, location: &BackupStorageLocation, seen: &Seen, synced: Option<Time>) {
+    let looked_at = location.metadata.generation;
     // The newest that is known, or a look would take back what the one before has said.
     let newest = context
         .watches
@@ -250,6 +251,10 @@ async fn say(context: &Context, location: &BackupStorageLocation, seen: &Seen, s
         .as_deref()
         .filter(|newest| newest.uid() == location.uid())
         .unwrap_or(location);
+    if location.metadata.generation != looked_at {
+        // It was changed while it was looked at: what was decided of the spec before says nothing of this one, which is looked at next.
+        return;
+    }
     let before = location.status.clone().unwrap_or_default();
     let mut after = judge::judge(location, seen, now());
     if let Some(synced) = synced {

@@ -237,7 +237,7 @@ pub struct BackupStatus {
     /// Pods whose pre hooks have run and whose post hooks have not: they run even when the controller was restarted in between.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub open_hooks: Vec<String>,
-    /// Pods all of whose hooks have run: they do not run twice when the controller was restarted.
+    /// Pods all of whose hooks have run, with ` (not read)` behind those that were spared because one failed: they do not run twice when the controller was restarted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks_done: Vec<String>,
     /// Hooks that failed so far, the first hundred.

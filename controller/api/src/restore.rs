@@ -207,7 +207,7 @@ pub struct RestoreStatus {
     /// Hooks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks: Option<HookCounts>,
-    /// Hooks that have run, each with its pod: they do not run twice when the controller was restarted.
+    /// Hooks that have run, each with its pod, and why on a second line if one failed: they do not run twice when the controller was restarted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks_done: Vec<String>,
     /// The snapshot with log and results; there once the restore has ended.
