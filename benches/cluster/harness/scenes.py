@@ -101,13 +101,14 @@ def chosen() -> list[tuple[Path, int]]:
     return files
 
 
-def corpus(folder: Path) -> None:
-    """Copies what is chosen."""
+def corpus(folder: Path, backwards: bool = False) -> None:
+    """Copies what is chosen; or every file backwards, which is other data of the same kind."""
     files = chosen()
     for file, _ in files:
         target = folder / file.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(file.read_bytes())
+        data = file.read_bytes()
+        target.write_bytes(data[::-1] if backwards else data)
     print(f"  corpus: {len(files):,} files, {sum(size for _, size in files):,} bytes", file=sys.stderr)
 
 
@@ -138,7 +139,8 @@ def volume(cluster: Cluster, meter: Meter, asked) -> Iterator[tuple[str, dict]]:
 
 
 def four(cluster: Cluster, meter: Meter, asked) -> Iterator[tuple[str, dict]]:
-    """Four volumes at once: a million small files, one sparse file of 20 GiB, and twice the corpus."""
+    """Four volumes at once: a million small files, one sparse file of 20 GiB, the corpus, and the corpus backwards: sessions beside each other do not
+    share what is new, and one of the engine alone would."""
     cluster.kubectl("create namespace four")
     for name in ("small", "sparse", "one", "two"):
         cluster.kubectl("apply -n four -f -", text=POD.format(name=name))
@@ -153,8 +155,8 @@ def four(cluster: Cluster, meter: Meter, asked) -> Iterator[tuple[str, dict]]:
         for place in range(0, 20 << 30, 1 << 30):
             disk.seek(place)
             disk.write(os.urandom(1 << 20))
-    for name in ("one", "two"):
-        corpus(volume_folder(cluster, "four", name))
+    corpus(volume_folder(cluster, "four", "one"))
+    corpus(volume_folder(cluster, "four", "two"), backwards=True)
     folders = " ".join(str(volume_folder(cluster, "four", name)) for name in ("small", "sparse", "one", "two"))
     for round in range(asked.rounds):
         # The same data through the engine alone, from the node.
