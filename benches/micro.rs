@@ -2,7 +2,11 @@
 //!
 //! `cargo bench -p engine --bench micro [-- NAME]`. Figures are compared within one run; none is asserted.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // It is a bench: it stops at the first surprise, and prints.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "It is a bench: it stops at the first surprise, and prints"
+)]
 
 #[path = "micro/material.rs"]
 mod material;

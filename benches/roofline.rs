@@ -4,7 +4,11 @@
 //! the engine's own primitives and as many threads as a backup has, but without tree, index, references, change detection, metadata beyond the size,
 //! order or report. Says what each primitive took, and beside it, in turns, what `ararat repo backup` of the same tree takes. Nothing is asserted.
 //! Without `--bench`, as tests are run, it does one round over this package's sources, without the program.
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // It is a bench: it stops at the first surprise, and prints.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "It is a bench: it stops at the first surprise, and prints"
+)]
 
 #[path = "roofline/clock.rs"]
 mod clock;

@@ -2,7 +2,11 @@
 //!
 //! `cargo bench -p engine --bench scale -- MILLIONS [FOLDER]` (10 if nothing is said). A run of a hundred millions needs about 7 GB in FOLDER
 //! for a while, and a quarter of an hour. Without `--bench`, as tests are run, it does a hundredth of a million.
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // It stops at the first surprise, and prints.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "It stops at the first surprise, and prints"
+)]
 
 #[path = "micro/segments.rs"]
 mod segments;

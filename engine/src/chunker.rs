@@ -200,7 +200,7 @@ fn validate(parameters: &ChunkerParameters) -> Result<Normalization> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 pub(crate) mod tests {
     use proptest::prelude::*;
 

@@ -1,5 +1,5 @@
 //! The command line as a person meets it: the built `ararat`, a home of its own for each test, text and exit codes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 /// What a machine keeps of repositories: seen, bounded and removed.
 mod caches;

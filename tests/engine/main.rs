@@ -1,6 +1,12 @@
 //! The engine through its public face, on stores in memory and on disk.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
 
 /// One helper does the calling.
 mod bench;

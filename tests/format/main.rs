@@ -2,7 +2,13 @@
 //!
 //! `UPDATE=1` writes what is missing; what is there is never written over, for old repositories stay as they are.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
 
 /// What is at each path, as lines of JSON: of a folder, and of a snapshot.
 mod manifest;

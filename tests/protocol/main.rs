@@ -6,7 +6,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
-    missing_docs
+    missing_docs,
+    reason = "tests"
 )]
 
 mod broken; // each rule removed: what goes wrong

@@ -1,5 +1,5 @@
 //! Shows that every server of the tests starts, takes a signed put, can be broken on purpose, and leaves nothing behind.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 #[path = "mod.rs"]
 mod servers;

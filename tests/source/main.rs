@@ -1,5 +1,5 @@
 //! The source floor through the engine's public face: trees made on purpose, walked and read while they change.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 /// Block devices over files.
 #[path = "../machine/loop_device.rs"]

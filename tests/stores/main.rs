@@ -1,5 +1,5 @@
 //! The store floor through the engine's public face: one suite for every kind of store, each error with its own test, faults.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 /// What clouds do beyond the suite: limits, resuming, retries over a network that fails.
 mod clouds;

@@ -1,4 +1,4 @@
-//! Words that must not be in the tree: unfinished work, silenced checks, paths of one machine, unspoken names.
+//! Words that must not be in the tree: unfinished work, paths of one machine, unspoken names.
 //!
 //! The forbidden words are written in two halves here, so that this file does not find itself.
 
@@ -49,29 +49,6 @@ fn written_here(file: &File) -> bool {
         || name.ends_with(".sh")
         || name.ends_with(".py")
         || !name.contains('.') && name != "LICENSE"
-}
-
-pub fn silenced(tree: &Tree) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for file in tree.rust() {
-        for (at, _) in file.code.match_indices("#[ignore") {
-            if !file.text[at..].starts_with("#[ignore = \"") {
-                findings.push(file.finding(at, "give the reason: #[ignore = \"…\"]"));
-            }
-        }
-        for lint in ["dead_code", "unused", "warnings"] {
-            for (at, _) in file
-                .code
-                .match_indices("allow(")
-                .filter(|(at, _)| file.code[*at..].split(')').next().unwrap_or("").contains(lint))
-            {
-                if !file.text[at..].split(']').next().unwrap_or("").contains("reason = ") {
-                    findings.push(file.finding(at, format!("give the reason: allow({lint}, reason = \"…\")")));
-                }
-            }
-        }
-    }
-    findings
 }
 
 /// Names of fewer than three words, or that start with `test_`.

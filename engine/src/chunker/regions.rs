@@ -242,7 +242,7 @@ impl<S: ReadAt + ?Sized> io::Read for Tail<'_, S> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 mod tests {
     use proptest::prelude::*;
 

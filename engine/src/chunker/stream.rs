@@ -123,7 +123,7 @@ impl<'a, R: Read> Cuts<'a, R> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 mod tests {
     use proptest::prelude::*;
 

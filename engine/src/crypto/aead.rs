@@ -80,7 +80,7 @@ pub fn open_into(key: &Secret, associated: &[u8], sealed: &[u8], plaintext: &mut
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -319,7 +319,7 @@ fn split(body: &[u8]) -> Option<Sections<'_>> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -245,7 +245,7 @@ fn names_of<'a>(parts: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = V
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 mod tests {
     use super::*;
 

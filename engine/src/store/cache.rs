@@ -226,7 +226,7 @@ fn is_whole(object: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 mod tests {
     use std::fs::FileTimes;
     use std::os::unix::fs::PermissionsExt;

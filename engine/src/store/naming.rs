@@ -55,7 +55,7 @@ fn by_looking(folder: BorrowedFd<'_>, from: &Path, to: &Path) -> Result<Naming, 
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::fs;
     use std::os::fd::AsFd;

@@ -125,7 +125,7 @@ pub fn decide(kind: &EntryKind, metadata: &Metadata, existing: Option<&Existing>
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 mod tests {
     use super::*;
     use crate::format::tree::Content;

@@ -63,7 +63,7 @@ pub fn parse_names(text: &[u8]) -> HashMap<Vec<u8>, u32> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -278,7 +278,7 @@ fn check_extents(size: u64, extents: &[super::Extent]) -> Result<(), &'static st
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -84,7 +84,7 @@ fn check_name(name: &[u8]) -> Decoded<()> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -1,5 +1,5 @@
 //! Tests of trees as a whole: what is written is read, wherever the cuts fall, and nothing else is.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 /// A store of tree blobs in memory that counts, and entries of every kind.
 mod samples;

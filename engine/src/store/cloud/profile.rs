@@ -128,7 +128,7 @@ fn settings_of(text: &str, wanted: &str) -> Option<BTreeMap<String, String>> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 mod tests {
     use super::*;
 

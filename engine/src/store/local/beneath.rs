@@ -64,7 +64,7 @@ fn is_link(folder: BorrowedFd<'_>, name: &std::ffi::OsStr) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;

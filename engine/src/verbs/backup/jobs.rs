@@ -333,7 +333,7 @@ pub(super) fn failure(found: &Found, error: &std::io::Error) -> Made {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use crate::source::{SourceOptions, Walk};

@@ -258,7 +258,7 @@ fn period(reason: Reason, snapshot: &StoredSnapshot, zone: &TimeZone) -> i128 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use crate::format::snapshot::Summary;

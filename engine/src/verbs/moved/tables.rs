@@ -165,7 +165,7 @@ pub(in crate::verbs) fn merge(all: &mut HashMap<PackName, Used>, pack: PackName,
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 mod tests {
     use super::*;
 

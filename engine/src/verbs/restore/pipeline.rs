@@ -162,7 +162,7 @@ impl<J: Send> Drop for Done<'_, J> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};

@@ -99,7 +99,7 @@ pub fn ranges<U>(mut blobs: Vec<WantedBlob<U>>, limits: RangeLimits) -> Vec<Pack
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 mod tests {
     use super::*;
     use crate::words::{BlobKind, SessionId};

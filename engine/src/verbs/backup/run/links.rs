@@ -137,7 +137,7 @@ fn weight(file: Option<&LinkedFile>) -> usize {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use crate::format::tree::HardLink;
