@@ -40,11 +40,15 @@ pub fn key(cluster: &Kubernetes, location: &str) -> String {
 
 /// `ararat repo VERB` on the repository of a location, as its owner from anywhere.
 pub fn repo(bench: &Bench, location: &str, verb: &str) -> Ran {
+    repo_at(bench, &bench.store.location(location), location, verb)
+}
+
+/// The same of a location that is elsewhere than its name says.
+fn repo_at(bench: &Bench, place: &Location, location: &str, verb: &str) -> Ran {
     let cluster = &bench.cluster;
     let file = cluster.home.join(format!("{location}.key"));
     std::fs::write(&file, key(cluster, location)).unwrap();
     std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let place = bench.store.location(location);
     let variables: String = place
         .environment
         .iter()
@@ -90,14 +94,25 @@ fn carried_over(bench: &Bench, second: &Kubernetes, place: &Location, location: 
     wait("the Backup to be found in the store", Duration::from_secs(90), || {
         (second.phase("backup", name) == "Completed").then_some(())
     });
+    // What reads alone has a reader's key for its agents: they are handed that one, and one that is none is of no use to them.
+    let reader = first.home.join(format!("{name}.reader"));
+    let verb = format!("key add --role reader --new-key {}", reader.display());
+    repo_at(bench, place, location, &verb).ok();
     let there = Space::awaited(second, &format!("{name}-there"));
-    let line = format!(
-        "restore create {name} --from-backup {name} --namespace-mappings {name}:{} --storage-class-mappings {}:{} --wait",
-        there.name,
-        first.class,
-        second.late()
-    );
-    second.ararat(&line).ok();
+    let restore = |restore: &str| {
+        let line = format!(
+            "restore create {restore} --from-backup {name} --namespace-mappings {name}:{} --storage-class-mappings {}:{} --wait",
+            there.name,
+            first.class,
+            second.late()
+        );
+        second.ararat(&line)
+    };
+    give_reader(second, "none");
+    restore(&format!("{name}-none")).fails().says(&["data"]);
+    there.destroy();
+    give_reader(second, &std::fs::read_to_string(&reader).unwrap());
+    restore(name).ok();
     spotless(second, &second.object("restore", name));
     second.rolled_out(&there.name, "deploy/app");
     content::assert_same(&before, &content::listing(second, &there.name, "deploy/app", "/data"));
@@ -118,6 +133,13 @@ fn carried_over(bench: &Bench, second: &Kubernetes, place: &Location, location: 
         .fails()
         .says(&["ReadOnly"]);
     assert_eq!(first.phase("backup", name), "Completed");
+}
+
+/// Puts a reader's key beside the owner's in the Secret of the default location.
+fn give_reader(cluster: &Kubernetes, key: &str) {
+    let patch = serde_json::json!({ "stringData": { "reader.key": key } });
+    let line = format!("patch secret -n ararat location-default-key --type=merge -p '{patch}'");
+    cluster.kubectl(&line).ok();
 }
 
 #[test]
