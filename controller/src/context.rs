@@ -81,9 +81,8 @@ impl Context {
     {
         let api: Api<K> = self.api();
         let patch = Patch::Merge(serde_json::json!({ "status": status }));
-        let may_pass = |error: &kube::Error| is_passing(error) || is_forbidden(error);
         let parameters = PatchParams::default();
-        match again(|| api.patch_status(name, &parameters, &patch), 60, may_pass).await {
+        match steady(|| api.patch_status(name, &parameters, &patch)).await {
             Err(error) if !is_not_found(&error) => Err(error),
             _ => Ok(()),
         }
@@ -175,27 +174,9 @@ pub async fn steady<T, F>(ask: impl Fn() -> F) -> kube::Result<T>
 where
     F: Future<Output = kube::Result<T>>,
 {
-    again(ask, 60, is_passing).await
-}
-
-/// Asks the server again for half a minute while it is busy, away, or has just started: until it has read the roles, it refuses everybody.
-///
-/// # Errors
-/// What the server says.
-pub async fn steady_own<T, F>(ask: impl Fn() -> F) -> kube::Result<T>
-where
-    F: Future<Output = kube::Result<T>>,
-{
-    again(ask, 30, |error| is_passing(error) || is_forbidden(error)).await
-}
-
-async fn again<T, F>(ask: impl Fn() -> F, tries: u32, may_pass: impl Fn(&kube::Error) -> bool) -> kube::Result<T>
-where
-    F: Future<Output = kube::Result<T>>,
-{
-    for _ in 0..tries {
+    for _ in 0..60 {
         match ask().await {
-            Err(error) if may_pass(&error) => tokio::time::sleep(Duration::from_secs(1)).await,
+            Err(error) if is_passing(&error) => tokio::time::sleep(Duration::from_secs(1)).await,
             other => return other,
         }
     }

@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::args::RunArgs;
-use crate::context::{engine_now, is_conflict, steady_own};
+use crate::context::{engine_now, is_conflict, steady};
 
 /// The key of a Secret that holds the repository's owner key.
 pub const OWNER_KEY: &str = "owner.key";
@@ -112,7 +112,7 @@ impl Repositories {
 
     async fn secret(&self, name: &str, what: &str) -> Result<(BTreeMap<String, Vec<u8>>, String)> {
         let secrets = self.secrets();
-        let secret = steady_own(|| secrets.get_opt(name))
+        let secret = steady(|| secrets.get_opt(name))
             .await
             .with_context(|| format!("The Secret {name} with {what} could not be read"))?;
         let secret = secret.ok_or_else(|| {
@@ -235,7 +235,7 @@ impl Repositories {
     pub async fn end_restore(&self, opened: &Arc<Opened>, restore_uid: &str) -> Result<()> {
         let name = format!("ararat-reader-{restore_uid}");
         let secrets = self.secrets();
-        let Some(secret) = steady_own(|| secrets.get_opt(&name)).await? else {
+        let Some(secret) = steady(|| secrets.get_opt(&name)).await? else {
             return Ok(());
         };
         let key = secret
@@ -254,7 +254,7 @@ impl Repositories {
             .await??;
         }
         let parameters = DeleteParams::default();
-        let deleted = steady_own(|| secrets.delete(&name, &parameters)).await;
+        let deleted = steady(|| secrets.delete(&name, &parameters)).await;
         match deleted {
             Err(error) if !crate::context::is_not_found(&error) => Err(error.into()),
             _ => Ok(()),
@@ -294,7 +294,7 @@ impl Repositories {
         const SLOT: &str = "ararat.dev/slot";
         let repository = opened.repository.id().to_string();
         let (secrets, parameters) = (self.secrets(), PostParams::default());
-        let mut secret = match steady_own(|| secrets.get_opt(name)).await? {
+        let mut secret = match steady(|| secrets.get_opt(name)).await? {
             Some(secret) if secret.annotations().get("ararat.dev/repository") == Some(&repository) => secret,
             Some(_) => bail!(
                 "The Secret {name} belongs to another repository than {repository}; delete it, and it is made anew"
@@ -322,9 +322,9 @@ impl Repositories {
                     data: Some(data),
                     ..Secret::default()
                 };
-                match steady_own(|| secrets.create(&parameters, &secret)).await {
+                match steady(|| secrets.create(&parameters, &secret)).await {
                     Ok(secret) => secret,
-                    Err(error) if is_conflict(&error) => steady_own(|| secrets.get(name)).await?,
+                    Err(error) if is_conflict(&error) => steady(|| secrets.get(name)).await?,
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -365,7 +365,7 @@ impl Repositories {
         }
         secret.annotations_mut().insert(SLOT.to_owned(), slot);
         secret.managed_fields_mut().clear();
-        match steady_own(|| secrets.replace(name, &parameters, &secret)).await {
+        match steady(|| secrets.replace(name, &parameters, &secret)).await {
             Ok(_) => {}
             // Somebody else has made the slot as well, for the same key: it is the same one.
             Err(error) if is_conflict(&error) => {}

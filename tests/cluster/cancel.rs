@@ -21,7 +21,7 @@ fn slow<'a>(cluster: &'a Kubernetes, name: &str) -> Space<'a> {
 }
 
 /// Waits until a volume of a Backup or Restore is worked on.
-fn worked_on(cluster: &Kubernetes, kind: &str, owner: &str, name: &str) {
+pub fn worked_on(cluster: &Kubernetes, kind: &str, owner: &str, name: &str) {
     wait("a volume to be worked on", Duration::from_secs(90), || {
         let volumes = cluster.list(&format!("{kind} -n ararat"));
         let found = volumes

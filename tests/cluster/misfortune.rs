@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::bench::{self, spotless};
+use crate::cancel::worked_on;
 use crate::guide::nothing_left;
 use crate::kubernetes::{Kubernetes, number, text, wait};
 use crate::objects::many;
@@ -130,13 +131,7 @@ fn a_pod_that_is_evicted_while_its_volume_is_read_is_no_obstacle() {
     cluster
         .ararat(&format!("backup create {name} --include-namespaces {name}"))
         .ok();
-    wait("the volume to be read", Duration::from_secs(60), || {
-        let volumes = cluster.list("podvolumebackups -n ararat");
-        let read = |volume: &&serde_json::Value| {
-            text(volume, "/spec/backupName") == name && text(volume, "/status/phase") == "InProgress"
-        };
-        volumes.iter().find(read).map(|_| ())
-    });
+    worked_on(cluster, "podvolumebackups", "/spec/backupName", &name);
     let eviction = json!({
         "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": pod, "namespace": name },
         "deleteOptions": { "gracePeriodSeconds": 0 },

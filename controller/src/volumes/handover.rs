@@ -24,33 +24,22 @@ const AT_ONCE: usize = 32;
 pub async fn run(context: Arc<Context>) {
     let mut backups = context.watches.volume_backups.changes();
     let mut restores = context.watches.volume_restores.changes();
-    let tasks = Tasks::new(AT_ONCE);
-    // What was answered: the watch may show a question for a while after its answer, and an answer that comes after the work is done would stay.
-    let answered: Answered = Arc::default();
+    let desk = Desk {
+        tasks: Tasks::new(AT_ONCE),
+        answered: Answered::default(),
+    };
     loop {
         backups.mark_unchanged();
         restores.mark_unchanged();
         for volume in context.watches.volume_backups.all() {
-            if let Some(question) =
-                asks(&*volume, volume.status.as_ref()).filter(|question| !is_in(&answered, question))
-            {
-                let (context, answered) = (Arc::clone(&context), Arc::clone(&answered));
-                tasks.start(&question.0.clone(), async move {
-                    let result = for_backup(&context, &volume).await;
-                    told(&context, &*volume, volume.status.as_ref(), result, question, &answered).await;
-                });
-            }
+            let (inner, asked, status) = (Arc::clone(&context), Arc::clone(&volume), volume.status.clone());
+            let answer = async move { for_backup(&inner, &asked).await };
+            desk.answer(&context, volume, status, answer);
         }
         for volume in context.watches.volume_restores.all() {
-            if let Some(question) =
-                asks(&*volume, volume.status.as_ref()).filter(|question| !is_in(&answered, question))
-            {
-                let (context, answered) = (Arc::clone(&context), Arc::clone(&answered));
-                tasks.start(&question.0.clone(), async move {
-                    let result = for_restore(&context, &volume).await;
-                    told(&context, &*volume, volume.status.as_ref(), result, question, &answered).await;
-                });
-            }
+            let (inner, asked, status) = (Arc::clone(&context), Arc::clone(&volume), volume.status.clone());
+            let answer = async move { for_restore(&inner, &asked).await };
+            desk.answer(&context, volume, status, answer);
         }
         tokio::select! {
             () = change(&mut backups, Duration::from_secs(10)) => {}
@@ -62,9 +51,43 @@ pub async fn run(context: Arc<Context>) {
 /// The keys of agents that were answered, by the UID of what they asked for.
 type Answered = Arc<Mutex<HashMap<String, String>>>;
 
-fn is_in(answered: &Answered, (uid, recipient): &(String, String)) -> bool {
-    let answered = answered.lock().unwrap_or_else(PoisonError::into_inner);
-    answered.get(uid) == Some(recipient)
+/// Where agents ask.
+struct Desk {
+    tasks: Tasks,
+    /// The watch may show a question for a while after its answer, and an answer that comes after the work is done would stay.
+    answered: Answered,
+}
+
+impl Desk {
+    /// Has a volume's agent answered, if it waits for that and nobody is at it.
+    fn answer<K>(
+        &self,
+        context: &Arc<Context>,
+        volume: Arc<K>,
+        status: Option<PodVolumeStatus>,
+        answer: impl Future<Output = Result<()>> + Send + 'static,
+    ) where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + serde::de::DeserializeOwned
+            + std::fmt::Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let Some((uid, recipient)) = asks(&*volume, status.as_ref()) else {
+            return;
+        };
+        let known = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.get(&uid) == Some(&recipient) {
+            return;
+        }
+        let (context, answered) = (Arc::clone(context), Arc::clone(&self.answered));
+        self.tasks.start(&uid.clone(), async move {
+            let result = answer.await;
+            told(&context, &*volume, status.as_ref(), result, (uid, recipient), &answered).await;
+        });
+    }
 }
 
 /// Remembers an answer; why there is none is written where whoever waits for it looks.
