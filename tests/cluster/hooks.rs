@@ -192,6 +192,31 @@ fn the_post_hook_runs_even_when_the_controllers_die_in_between() {
 }
 
 #[test]
+fn a_backup_that_is_stopped_after_its_controllers_died_leaves_no_pod_frozen() {
+    let Some(story) = bench::alone() else { return };
+    let cluster = &story.cluster;
+    let name = story.name("refrozen");
+    let space = pod(cluster, &name, FREEZE);
+    cluster.shell(&space.name, "app", "head -c 300000000 /dev/urandom >/data/big");
+    cluster
+        .ararat(&format!("backup create {name} --include-namespaces {}", space.name))
+        .ok();
+    wait("the pre hook", Duration::from_secs(60), || {
+        (cluster.shell(&space.name, "app", "cat /data/state") == "frozen\n").then_some(())
+    });
+    cluster.kill_program("ararat-controller");
+    cluster
+        .kubectl(&format!(
+            "patch backup -n ararat {name} --type=merge -p '{{\"spec\":{{\"cancel\":true}}}}'"
+        ))
+        .ok();
+    let backup = cluster.ended("backup", &name, Duration::from_secs(60));
+    assert_eq!(text(&backup, "/status/phase"), "Canceled", "{backup:#}");
+    assert_eq!(cluster.shell(&space.name, "app", "cat /data/state"), "running\n");
+    bench::ready(cluster);
+}
+
+#[test]
 fn hooks_of_a_restore_run_before_and_after_the_start() {
     let Some(story) = bench::calm() else { return };
     let cluster = &story.cluster;

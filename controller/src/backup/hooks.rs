@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use anyhow::Result;
 use api::BackupStatus;
 use api::backup::HookCounts;
 use api::hook::{ExecHook, OnError};
@@ -20,6 +21,9 @@ use crate::volumes::facts::PodFacts;
 const GOES_ON: &str = " (onError: Continue)";
 /// Behind the key of a pod whose volumes were not read, since a hook had failed.
 const SPARED: &str = " (not read)";
+
+/// Failures that are written down.
+const FAILURES: usize = 100;
 
 /// Pods by their keys (NAMESPACE/POD/UID), and what became of their hooks.
 #[derive(Clone, Default)]
@@ -40,15 +44,68 @@ impl HookState {
             counts: status.hooks.unwrap_or_default(),
         }
     }
+
+    fn open(&mut self, key: &str) {
+        if !self.is_open(key) {
+            self.open.push(key.to_owned());
+        }
+    }
+
+    fn is_open(&self, key: &str) -> bool {
+        self.open.iter().any(|open| open == key)
+    }
+
+    fn close(&mut self, key: &str, were_read: bool) {
+        self.open.retain(|open| open != key);
+        let spared = if were_read { "" } else { SPARED };
+        self.done.push(format!("{key}{spared}"));
+    }
+
+    fn is_done(&self, key: &str) -> bool {
+        let keys = self.done.iter().map(|done| done.strip_suffix(SPARED).unwrap_or(done));
+        keys.into_iter().any(|done| done == key)
+    }
+
+    fn is_spared(&self, key: &str) -> bool {
+        self.done.iter().any(|done| done.strip_suffix(SPARED) == Some(key))
+    }
+
+    fn count(&mut self, about: &str, failure: Option<&str>, on_error: OnError) {
+        self.counts.attempted += 1;
+        let Some(failure) = failure else { return };
+        self.counts.failed += 1;
+        if self.failures.len() < FAILURES {
+            let goes_on = if on_error == OnError::Continue { GOES_ON } else { "" };
+            self.failures.push(format!("{about}: {failure}{goes_on}"));
+        }
+    }
+
+    /// The failures, and whether each fails the backup.
+    fn failures(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.failures.iter().map(|failure| match failure.strip_suffix(GOES_ON) {
+            Some(failure) => (failure, false),
+            None => (failure.as_str(), true),
+        })
+    }
+
+    fn written(&self) -> serde_json::Value {
+        json!({
+            "openHooks": self.open,
+            "hooksDone": self.done,
+            "hookFailures": self.failures,
+            "hooks": self.counts,
+        })
+    }
 }
 
 impl Work {
     /// Tells once more of failures that a controller before this one has seen.
     pub(super) fn tell_hook_failures(&self) {
-        for failure in self.hook_state().failures {
-            match failure.strip_suffix(GOES_ON) {
-                Some(failure) => self.issues.warning("HookFailed", "", failure),
-                None => self.issues.error("HookFailed", "", failure),
+        for (failure, is_error) in self.hook_state().failures() {
+            if is_error {
+                self.issues.error("HookFailed", "", failure);
+            } else {
+                self.issues.warning("HookFailed", "", failure);
             }
         }
     }
@@ -62,38 +119,17 @@ impl Work {
         self.hooks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn change_hooks(&self, change: impl FnOnce(&mut HookState)) -> HookState {
-        let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut hooks);
-        hooks.clone()
-    }
-
     pub(super) fn hooks_are_open(&self, key: &str) -> bool {
-        self.hook_state().open.iter().any(|open| open == key)
+        self.hook_state().is_open(key)
     }
 
     pub(super) fn hooks_are_done(&self, key: &str) -> bool {
-        let state = self.hook_state();
-        state
-            .done
-            .iter()
-            .any(|done| done.strip_suffix(SPARED).unwrap_or(done) == key)
-    }
-
-    /// Writes down that a pod's hooks begin. It must be written before they do.
-    pub(super) async fn open_hooks(&self, key: &str) {
-        let state = self.change_hooks(|hooks| {
-            if !hooks.open.iter().any(|open| open == key) {
-                hooks.open.push(key.to_owned());
-            }
-        });
-        self.write_hooks(&state).await;
+        self.hook_state().is_done(key)
     }
 
     /// Whether a pod's hooks are over, and had failed so that nothing of it was read.
     pub(super) fn hooks_have_failed(&self, key: &str) -> bool {
-        let spared = format!("{key}{SPARED}");
-        self.hook_state().done.contains(&spared)
+        self.hook_state().is_spared(key)
     }
 
     /// Pods whose pre hooks have begun and whose post hooks have not ended.
@@ -101,39 +137,36 @@ impl Work {
         self.hook_state().open
     }
 
+    /// Writes down that a pod's hooks begin.
+    ///
+    /// # Errors
+    /// When it is not written: then they must not begin, or nobody would know of them.
+    pub(super) async fn open_hooks(&self, key: &str) -> Result<()> {
+        self.change_hooks(|hooks| hooks.open(key)).await
+    }
+
     /// Writes down that a pod's hooks are over, and whether its volumes could be read.
     pub(super) async fn close_hooks(&self, key: &str, were_read: bool) {
-        let state = self.change_hooks(|hooks| {
-            hooks.open.retain(|open| open != key);
-            let spared = if were_read { "" } else { SPARED };
-            hooks.done.push(format!("{key}{spared}"));
-        });
-        self.write_hooks(&state).await;
+        let written = self.change_hooks(|hooks| hooks.close(key, were_read)).await;
+        self.tell_unwritten(written);
     }
 
     /// Counts a hook that has run, with why it failed, and writes that down: a controller that takes over goes on counting.
     pub(super) async fn count_hook(&self, about: &str, failure: Option<&str>, on_error: OnError) {
-        let state = self.change_hooks(|hooks| {
-            hooks.counts.attempted += 1;
-            if let Some(failure) = failure {
-                hooks.counts.failed += 1;
-                if hooks.failures.len() < 100 {
-                    let goes_on = if on_error == OnError::Continue { GOES_ON } else { "" };
-                    hooks.failures.push(format!("{about}: {failure}{goes_on}"));
-                }
-            }
-        });
-        self.write_hooks(&state).await;
+        let written = self.change_hooks(|hooks| hooks.count(about, failure, on_error)).await;
+        self.tell_unwritten(written);
     }
 
-    async fn write_hooks(&self, state: &HookState) {
-        let status = json!({
-            "openHooks": state.open,
-            "hooksDone": state.done,
-            "hookFailures": state.failures,
-            "hooks": state.counts,
-        });
-        if let Err(error) = self.patch(&status).await {
+    /// Changes what is known and writes it: one after the other, and each time as it is then, for an older list must not take the place of a newer one.
+    async fn change_hooks(&self, change: impl FnOnce(&mut HookState)) -> Result<()> {
+        change(&mut self.hooks.lock().unwrap_or_else(PoisonError::into_inner));
+        let _turn = self.writing_hooks.lock().await;
+        let status = self.hook_state().written();
+        self.patch(&status).await
+    }
+
+    fn tell_unwritten(&self, written: Result<()>) {
+        if let Err(error) = written {
             tracing::warn!("Could not write down the hooks of the Backup {}: {error:#}", self.name);
         }
     }
@@ -207,5 +240,34 @@ pub(super) async fn thaw(work: &Work) {
             run(work, &group, &post, "post").await;
         }
         work.close_hooks(&key, false).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_the_controller_next_knows_what_was_open_read_spared_and_wrong() {
+        let mut state = HookState::default();
+        for key in ["a/read/1", "a/spared/2", "a/open/3"] {
+            state.open(key);
+            state.open(key);
+        }
+        state.close("a/read/1", true);
+        state.close("a/spared/2", false);
+        state.count("pre hook x", None, OnError::Fail);
+        state.count("pre hook y", Some("exit 1"), OnError::Continue);
+        state.count("pre hook z", Some("exit 2"), OnError::Fail);
+
+        let status: BackupStatus = serde_json::from_value(state.written()).unwrap_or_default();
+        let next = HookState::of(&status);
+        assert_eq!(next.open, ["a/open/3"]);
+        assert!(next.is_done("a/read/1") && !next.is_spared("a/read/1"));
+        assert!(next.is_done("a/spared/2") && next.is_spared("a/spared/2"));
+        assert!(!next.is_done("a/open/3"));
+        assert_eq!((next.counts.attempted, next.counts.failed), (3, 2));
+        let failures: Vec<(&str, bool)> = next.failures().collect();
+        assert_eq!(failures, [("pre hook y: exit 1", false), ("pre hook z: exit 2", true)]);
     }
 }

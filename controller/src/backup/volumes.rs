@@ -73,7 +73,11 @@ async fn read_group(work: &Work, group: Group) -> Vec<VolumeRecord> {
             if work.is_cancelled() {
                 return group.choices.into_iter().map(|choice| choice.record).collect();
             }
-            work.open_hooks(&key).await;
+            if let Err(error) = work.open_hooks(&key).await {
+                let why = format!("it was not read, because that its hooks begin could not be written down: {error:#}");
+                let unread = group.choices.iter().map(|choice| unread(work, choice, why.clone()));
+                return unread.collect();
+            }
             may_read = hooks::run(work, &group, &group.pre, "pre").await;
         }
     }

@@ -42,6 +42,8 @@ pub(super) struct Work {
     no_location: Option<String>,
     pub(super) issues: Issues,
     pub(super) hooks: Mutex<HookState>,
+    /// Held while that is written down.
+    pub(super) writing_hooks: tokio::sync::Mutex<()>,
 }
 
 /// How a backup ended before its end.
@@ -90,6 +92,7 @@ pub(super) async fn work(context: Arc<Context>, seen: Arc<Backup>) {
         no_location,
         issues: Issues::default(),
         hooks: Mutex::new(HookState::of(&status)),
+        writing_hooks: tokio::sync::Mutex::default(),
         context,
         backup,
     });
