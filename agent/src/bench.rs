@@ -17,6 +17,7 @@ use crate::machine::now;
 use crate::place::Places;
 use crate::progress::Counter;
 use crate::repositories::Repositories;
+use crate::shares::Shares;
 use crate::volume::{Volume, samples};
 use crate::work::{Outcome, Task};
 
@@ -88,11 +89,10 @@ impl Bench {
         };
         let cache = self.folder.path().join("cache");
         Task {
-            counter: Arc::new(Counter::new(volume.to_string())),
+            counter: Arc::new(Counter::new(volume.to_string(), Shares::new(2).join())),
             volume,
             told,
             node: "node".into(),
-            workers: 2,
             places,
             repositories: Arc::new(Repositories::new(self.runtime.handle().clone(), cache)),
         }

@@ -108,14 +108,6 @@ impl Board {
         turns
     }
 
-    /// How many volumes want to be worked on, those that are included.
-    pub fn wanted(&self) -> usize {
-        let wanted = |uid: &String, volume: &Volume| {
-            self.working.contains(uid) || !self.finished.contains(uid) && fresh(volume) == Fresh::Queue
-        };
-        self.volumes.iter().filter(|(uid, volume)| wanted(uid, volume)).count()
-    }
-
     /// Work on the volume has ended here.
     pub fn finish(&mut self, uid: &str) {
         self.working.remove(uid);
@@ -145,12 +137,10 @@ mod tests {
         board.apply(backup("done", 1, status(VolumePhase::Completed)));
         board.apply(restore("b", 20, "claims/a/b", "00"));
         board.apply(backup("a", 10, status(VolumePhase::InProgress)));
-        assert_eq!(board.wanted(), 3);
         assert_eq!(names(&board.turns(2)), ["a", "b"]);
         assert_eq!(board.turns(0), []);
         board.finish("uid-of-a");
         assert_eq!(names(&board.turns(1)), ["c"]);
-        assert_eq!(board.wanted(), 2);
     }
 
     #[test]

@@ -78,10 +78,11 @@ pub fn is_asked(volume: &Volume, recipient: &str) -> bool {
     asked == Some(recipient)
 }
 
-/// How many threads read and compress for one of `working` volumes, with `processors` to share. More than six cost memory and bring nothing that a node's
-/// network could take.
-pub fn workers(processors: usize, working: usize) -> usize {
-    (processors.clamp(1, 6) / working.max(1)).max(1)
+/// How many threads read and compress for that one of `working` volumes which began as the `place`th, from 0, with `processors` to share. More than six cost memory
+/// and bring nothing that a node's network could take.
+pub fn share(processors: usize, working: usize, place: usize) -> usize {
+    let (threads, working) = (processors.clamp(1, 6), working.max(1));
+    (threads / working + usize::from(place < threads % working)).max(1)
 }
 
 /// How long to wait before a request is tried for the `attempt`th time, from 1.
@@ -160,17 +161,19 @@ mod tests {
 
     #[test]
     fn threads_are_shared_and_there_is_always_one() {
-        let table = [
-            (2, 1, 2),
-            (2, 2, 1),
-            (2, 4, 1),
-            (64, 1, 6),
-            (64, 2, 3),
-            (64, 16, 1),
-            (0, 0, 1),
+        let table: [(usize, &[usize]); 6] = [
+            (2, &[2]),
+            (2, &[1, 1]),
+            (2, &[1, 1, 1, 1]),
+            (64, &[6]),
+            (64, &[2, 2, 1, 1]),
+            (0, &[1]),
         ];
-        for (processors, working, expected) in table {
-            assert_eq!(workers(processors, working), expected, "{processors} {working}");
+        for (processors, expected) in table {
+            let shares: Vec<usize> = (0..expected.len())
+                .map(|place| share(processors, expected.len(), place))
+                .collect();
+            assert_eq!(shares, expected, "{processors}");
         }
     }
 

@@ -22,6 +22,7 @@ use crate::place::Places;
 use crate::progress::{Counter, Rate};
 use crate::report::Reporter;
 use crate::repositories::Repositories;
+use crate::shares::Shares;
 use crate::volume::Volume;
 use crate::work::{Outcome, Task};
 use crate::{status, work};
@@ -47,6 +48,8 @@ pub struct Shared {
     pub repositories: Arc<Repositories>,
     /// Tells the API.
     pub reporter: Reporter,
+    /// The node's processors.
+    pub shares: Arc<Shares>,
 }
 
 /// A slot that is taken. When it is free again, a sign is given.
@@ -127,10 +130,10 @@ impl Job {
         self.finish(&Outcome::stopped(Stop::Canceled)).await;
     }
 
-    /// Works on the volume, with so many threads that read and compress.
-    pub async fn run(self, slot: Slot, workers: usize) {
+    /// Works on the volume.
+    pub async fn run(self, slot: Slot) {
         let slot = Arc::new(slot);
-        let ended = match self.work(&slot, workers).await {
+        let ended = match self.work(&slot).await {
             Ok(outcome) => outcome,
             Err(Stop::Canceled) => Outcome::stopped(Stop::Canceled),
             Err(Stop::Vanished) => Outcome::stopped(Stop::Vanished),
@@ -143,7 +146,7 @@ impl Job {
         self.shared.repositories.forget_unused();
     }
 
-    async fn work(&self, slot: &Arc<Slot>, workers: usize) -> Result<Outcome, Stop> {
+    async fn work(&self, slot: &Arc<Slot>) -> Result<Outcome, Stop> {
         let keys = Keys::random();
         tracing::info!(volume = %self.volume, source = self.volume.source(), "Accepted");
         self.insist(&status::accepted(&self.volume, &keys.recipient, Timestamp::now()))
@@ -156,12 +159,11 @@ impl Job {
         self.insist(&status::in_progress(&self.volume, Timestamp::now()))
             .await?;
         self.shared.reporter.tell_start(&self.volume);
-        let counter = Arc::new(Counter::new(self.volume.to_string()));
+        let counter = Arc::new(Counter::new(self.volume.to_string(), self.shared.shares.join()));
         let task = Task {
             volume: self.volume.clone(),
             told,
             node: self.shared.node.clone(),
-            workers,
             places: self.shared.places.clone(),
             repositories: Arc::clone(&self.shared.repositories),
             counter: Arc::clone(&counter),

@@ -47,6 +47,7 @@ mod place;
 mod progress;
 mod report;
 mod repositories;
+mod shares;
 mod status;
 mod volume;
 mod wait;

@@ -18,12 +18,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::args::RunArgs;
 use crate::board::{Board, Change, Turn};
-use crate::decide::workers;
 use crate::hold::told_to_end;
 use crate::job::{Job, Shared, Signals, Slot};
 use crate::place::Places;
 use crate::report::Reporter;
 use crate::repositories::Repositories;
+use crate::shares::Shares;
 use crate::volume::{Kind, Volume};
 
 /// An agent that is told to end waits so long for what it works on to stop; the kubelet's patience is 30 s.
@@ -70,6 +70,7 @@ async fn serve(args: &RunArgs, client: &Client, end: impl Future<Output = Result
         places: Places::new(args.kubelet_dir.clone(), args.host_dir.clone()),
         repositories: Arc::new(Repositories::new(Handle::current(), args.cache_dir.clone())),
         reporter,
+        shares: Shares::new(std::thread::available_parallelism().map_or(2, usize::from)),
     };
     let (mut node, mut ends, mut freed) = Node::new(shared, usize::from(args.slots));
     let seen = stream::select(
@@ -168,7 +169,6 @@ struct Node {
     /// Kinds that were listed once: before, nobody knows who is the oldest.
     listed: BTreeSet<Kind>,
     slots: Arc<Semaphore>,
-    slots_count: usize,
     /// What tells each job how its object is now, by UID.
     jobs: BTreeMap<String, watch::Sender<Option<Volume>>>,
     shutdown: watch::Sender<bool>,
@@ -186,7 +186,6 @@ impl Node {
             board: Board::default(),
             listed: BTreeSet::new(),
             slots: Arc::new(Semaphore::new(slots)),
-            slots_count: slots,
             jobs: BTreeMap::new(),
             shutdown: watch::channel(false).0,
             ended,
@@ -226,14 +225,12 @@ impl Node {
         }
         let free = self.slots.available_permits();
         let turns = self.board.turns(free);
-        let processors = std::thread::available_parallelism().map_or(2, usize::from);
-        let workers = workers(processors, self.board.wanted().min(self.slots_count));
         for turn in turns {
-            self.begin(turn, workers);
+            self.begin(turn);
         }
     }
 
-    fn begin(&mut self, Turn { volume, cancels }: Turn, workers: usize) {
+    fn begin(&mut self, Turn { volume, cancels }: Turn) {
         let uid = volume.uid().to_owned();
         let (sender, seen) = watch::channel(Some(volume.clone()));
         self.jobs.insert(uid.clone(), sender);
@@ -259,7 +256,7 @@ impl Node {
         };
         tokio::spawn(async move {
             match slot {
-                Some(slot) => job.run(slot, workers).await,
+                Some(slot) => job.run(slot).await,
                 None if cancels => job.cancel().await,
                 None => {}
             }

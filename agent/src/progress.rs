@@ -10,6 +10,7 @@ use engine::words::Progress;
 
 use crate::decide::Stop;
 use crate::place::Found;
+use crate::shares::Share;
 
 /// The rate is that of so long.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -22,6 +23,7 @@ const NOTES_MAX: u64 = 100;
 #[derive(Debug)]
 pub struct Counter {
     name: String,
+    share: Share,
     started: Instant,
     items: Count,
     bytes: Count,
@@ -56,10 +58,11 @@ impl Count {
 }
 
 impl Counter {
-    /// Nothing is done yet. `name` is for the log.
-    pub fn new(name: String) -> Self {
+    /// Nothing is done yet. `name` is for the log; `share` says how many threads may be at work.
+    pub fn new(name: String, share: Share) -> Self {
         Self {
             name,
+            share,
             started: Instant::now(),
             items: Count::default(),
             bytes: Count::default(),
@@ -69,6 +72,11 @@ impl Counter {
             notes: AtomicU64::new(0),
             remark: Mutex::default(),
         }
+    }
+
+    /// The share of the node's processors.
+    pub fn share(&self) -> &Share {
+        &self.share
     }
 
     /// From now on the work stops when the volume is not there any longer.
@@ -164,6 +172,10 @@ impl Progress for Counter {
         self.look();
         self.stopped().is_some()
     }
+
+    fn workers(&self) -> usize {
+        self.share.threads()
+    }
 }
 
 /// The rate of the last while.
@@ -203,6 +215,7 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shares::Shares;
 
     fn rates(seen: &[(u64, u64)]) -> Vec<u64> {
         let mut rate = Rate::default();
@@ -226,7 +239,7 @@ mod tests {
 
     #[test]
     fn committing_does_not_look_like_beginning_again() {
-        let counter = Counter::new("a".into());
+        let counter = Counter::new("a".into(), Shares::new(2).join());
         counter.stage("Opening the session", "");
         counter.stage("Reading", "files");
         counter.expect(4, 400);
@@ -244,7 +257,7 @@ mod tests {
 
     #[test]
     fn the_first_reason_to_stop_counts() {
-        let counter = Counter::new("a".into());
+        let counter = Counter::new("a".into(), Shares::new(2).join());
         assert!(!counter.interrupted());
         counter.stop(Stop::Canceled);
         counter.stop(Stop::Shutdown);

@@ -52,3 +52,5 @@ mod documents;
 mod parents;
 /// Streams, sparse images, and the repository itself among what is backed up.
 mod sources;
+/// Workers that share the machine with other backups.
+mod allowance;

@@ -48,7 +48,7 @@ impl Task {
             dry_run: false,
             estimate: true,
             level: None,
-            workers: self.workers,
+            workers: self.counter.share().threads_max(),
             uploads: 2,
             volume_key: volume_key(&self.told).map_err(|error| fail(&error))?,
             source: SourceOptions {

@@ -15,6 +15,11 @@ pub trait Progress: Send + Sync {
     fn interrupted(&self) -> bool {
         false
     }
+    /// How many of the verb's workers may be at work now; the first always may. Asked before each piece of work, so whoever shares processors among verbs
+    /// may change it meanwhile.
+    fn workers(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// Progress that nobody looks at.

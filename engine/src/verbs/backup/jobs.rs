@@ -1,7 +1,8 @@
 //! What workers do: read small files into slabs, and larger ones in chunks.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, never, select_biased};
 
@@ -25,6 +26,9 @@ const SLAB_BYTES_MIN: u64 = 512 << 10;
 const SLAB_FILES_MAX: usize = 8192;
 /// Files that turn out longer than they were listed make a slab no longer than this: another begins.
 const SLAB_BYTES_ROOM: usize = 4 << 20;
+
+/// How long a worker that may not be at work lets pass until it looks again.
+const SPARED: Duration = Duration::from_millis(20);
 
 /// A small file, and what the parent had in its place.
 pub(super) struct Small {
@@ -137,19 +141,28 @@ pub(super) struct Workers<'a, 'r> {
     pub(super) chunk_bytes: AtomicUsize,
     /// Workers that wait for something to do.
     pub(super) idle: AtomicUsize,
+    /// Everything has been given to them, and is done.
+    pub(super) ended: AtomicBool,
     pub(super) chunk_buffers: Spare,
     pub(super) long_buffers: Spare,
     pub(super) short_buffers: Spare,
 }
 
 impl Workers<'_, '_> {
-    /// Works until there is no more to come.
-    pub(super) fn run(&self, jobs: Jobs) {
+    /// Works until there is no more to come, as the worker of this number.
+    pub(super) fn run(&self, number: usize, jobs: Jobs) {
         let (mut scratch, mut slab) = (Scratch::new(), Slab::default());
         let Jobs { mut short, long } = jobs;
         let mut open = 1 + usize::from(long.is_some());
         let mut long = long.unwrap_or_else(never);
         while open > 0 {
+            // Those before it do what there is.
+            while number > 0 && number >= self.progress.workers() {
+                if self.ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                std::thread::sleep(SPARED);
+            }
             self.idle.fetch_add(1, Ordering::Relaxed);
             // Chunks first: a large file is waiting for them, and they hold memory.
             let next = select_biased! {

@@ -270,6 +270,7 @@ impl<'r, 'o> Run<'r, 'o> {
             count,
             chunk_bytes: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
             chunk_buffers: Spare::new(16 << 20),
             long_buffers: Spare::new(LARGE_AT_ONCE * (16 << 20)),
             short_buffers: Spare::new(8 << 20),
@@ -289,7 +290,7 @@ impl<'r, 'o> Run<'r, 'o> {
             }
             Input::Paths(_) | Input::Stream { .. } | Input::Files { .. } => None,
         };
-        let (progress, ended) = (self.progress, AtomicBool::new(false));
+        let progress = self.progress;
         let (short, long) = (bounded(count * 2), bounded(LARGE_AT_ONCE * 2));
         let root = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..count)
@@ -299,10 +300,10 @@ impl<'r, 'o> Run<'r, 'o> {
                         long: (number < LARGE_AT_ONCE).then(|| long.1.clone()),
                     };
                     let workers = &workers;
-                    scope.spawn(move || workers.run(jobs))
+                    scope.spawn(move || workers.run(number, jobs))
                 })
                 .collect();
-            let ended = &ended;
+            let ended = &workers.ended;
             let scan = estimated.map(|(paths, options)| {
                 // What it does not find out, nobody is told.
                 scope.spawn(move || estimate::estimate(&paths, options, progress, ended).is_ok())
