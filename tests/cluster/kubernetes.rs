@@ -16,7 +16,7 @@ const COMMAND_MAX: Duration = Duration::from_secs(600);
 pub struct Kubernetes {
     /// The folder of tests/cluster/cluster.
     pub folder: PathBuf,
-    /// The name of its storage class; `late()` waits for the first consumer.
+    /// The name of its storage class; `late()` waits for the first consumer, and so does `local()`.
     pub class: &'static str,
     /// The home of whoever sits there: nothing of the machine's own configuration is seen.
     pub home: PathBuf,
@@ -26,6 +26,11 @@ impl Kubernetes {
     /// The storage class whose claims wait for the first pod that mounts them.
     pub fn late(&self) -> String {
         format!("{}-late", self.class)
+    }
+
+    /// The storage class that waits as well, and ties a volume to the node of that pod.
+    pub fn local(&self) -> String {
+        format!("{}-local", self.class)
     }
 
     fn command(&self, program: &str, line: &str) -> Command {

@@ -30,6 +30,8 @@ mod kills;
 mod kubernetes;
 /// Full disks, stale credentials, evictions, missing rights, a busy server.
 mod misfortune;
+/// A second node, and volumes that are one node's alone.
+mod nodes;
 /// Objects alone: kinds, rights, owners, webhooks.
 mod objects;
 /// Objects that exist, dry runs, filters.

@@ -7,7 +7,7 @@ use std::process::Command;
 const QUESTIONS: &[&str] = &[
     "get backups,restores,schedules,backupstoragelocations,backuprepositories,deletebackuprequests,podvolumebackups,podvolumerestores -n ararat -o wide",
     "get pods -A -o wide",
-    "get persistentvolumeclaims -A",
+    "get persistentvolumeclaims,persistentvolumes,nodes -A -o wide",
     "get events -A --sort-by=.lastTimestamp",
     "logs -n ararat -l app.kubernetes.io/component=controller --tail=120 --prefix",
     "logs -n ararat -l app.kubernetes.io/component=agent --tail=120 --prefix",
