@@ -231,14 +231,19 @@ fn draw(sheet: &Path, location: &Location) -> Result<HolderKey> {
     Ok(key)
 }
 
+/// The credentials in a file.
+pub fn given(file: &Path) -> Result<Credential> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("Could not read the credentials {}", file.display()))?;
+    let text = Zeroizing::new(text);
+    let variables =
+        api::credential::of_file(&text).map_err(|why| Error::Invalid(format!("{}: {why}", file.display())))?;
+    Ok(Credential::Given(variables))
+}
+
 async fn credential(cluster: Option<&Cluster>, file: Option<&Path>, secret: &str) -> Result<Credential> {
     if let Some(file) = file {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("Could not read the credentials {}", file.display()))?;
-        let text = Zeroizing::new(text);
-        let variables =
-            api::credential::of_file(&text).map_err(|why| Error::Invalid(format!("{}: {why}", file.display())))?;
-        return Ok(Credential::Given(variables));
+        return given(file);
     }
     let Some(cluster) = cluster else {
         return Ok(Credential::None);

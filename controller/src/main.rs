@@ -3,7 +3,7 @@
 //! In reading order: [`args`] (how it is started), [`run`] (the parts and their order), [`leader`] (one of two replicas works), [`context`] (what every
 //! part is given), [`watched`] (objects as they are now), [`repositories`] (from a location to an open repository), [`cluster`] (how foreign objects are
 //! listed and commands run in pods), [`volumes`] (which volume is read how, and by which agent); then one module a kind: [`backup`], [`restore`],
-//! [`schedule`], [`location`], [`maintenance`], [`deletion`], [`download`]. [`server`] answers over HTTP;
+//! [`schedule`], [`location`], [`maintenance`], [`deletion`], [`download`]. [`server`] answers over HTTP; [`dry_runs`] clears away what nobody waits for;
 //! [`merge`] says what changed in a status, [`documents`] stores a few documents as a snapshot.
 //!
 //! What must hold: every long operation is a state machine that is written down in the API before each step that cannot be repeated, so that whoever is
@@ -19,6 +19,7 @@ mod context;
 mod deletion;
 mod documents;
 mod download;
+mod dry_runs;
 mod issues;
 mod leader;
 mod location;

@@ -12,7 +12,9 @@ use crate::args::{Args, Command, RunArgs};
 use crate::context::Context;
 use crate::server::{self, Health};
 use crate::watched::Watches;
-use crate::{backup, deletion, download, leader, location, maintenance, patience, restore, schedule, volumes};
+use crate::{
+    backup, deletion, download, dry_runs, leader, location, maintenance, patience, restore, schedule, volumes,
+};
 
 /// Runs until it is told to stop, or the lease is lost.
 ///
@@ -91,6 +93,7 @@ async fn work(
         tokio::spawn(deletion::run(Arc::clone(&context))),
         tokio::spawn(maintenance::run(Arc::clone(&context))),
         tokio::spawn(download::run(Arc::clone(&context), files)),
+        tokio::spawn(dry_runs::run(Arc::clone(&context))),
     ];
     // None of them ends by itself: one that does has died, and all begin anew.
     let (ended, _, _) = futures::future::select_all(parts).await;

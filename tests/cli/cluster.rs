@@ -27,10 +27,7 @@ fn with_backup() -> Home {
         r#"{"kind": "ConfigMap"}"#,
     );
     home.write("backup/objects/namespaces/cluster/shop", r#"{"kind": "Namespace"}"#);
-    let labels = ["--label=ararat.dev/kind=backup", "--label=ararat.dev/name=nginx-backup"];
-    let mut command = home.command();
-    command.current_dir(home.path("backup"));
-    run(command.args(["repo", "backup", "."]).args(labels)).ends(0);
+    stored(&home, "backup", "nginx-backup");
     home
 }
 
@@ -71,6 +68,108 @@ fn backups_are_read_from_their_store_alone() {
     assert_eq!(log, "it began\nit \\u{1b}[31mended\n");
 }
 
+/// The same repository with what became of a Restore, as the controller leaves it.
+fn with_restore() -> Home {
+    let home = with_backup();
+    let record = r#"{"format": 1, "program": "test", "name": "nginx-20261123050607", "uid": "r", "cluster": "c", "kubernetes": "v1.36.3",
+        "labels": {"team": "web"},
+        "spec": {"backupName": "nginx-backup", "namespaceMapping": {"shop": "shop-test"}},
+        "status": {"phase": "PartiallyFailed", "backupName": "nginx-backup", "startTimestamp": "2026-11-23T05:06:07Z",
+            "completionTimestamp": "2026-11-23T05:07:22Z", "storageLocation": "default", "errors": 1,
+            "progress": {"totalItems": 2, "itemsRestored": 2, "created": 2}, "volumes": {"total": 1, "completed": 0, "failed": 1}}}"#;
+    home.write("restore/record.json", record);
+    let volumes = r#"[{"source": "claims/shop/data", "pod": "shop-test/holder", "node": "node1", "phase": "Failed", "message": "the disk is full"}]"#;
+    home.write("restore/volumes.json", volumes);
+    let results = r#"{"warnings": [], "errors": [{"reason": "VolumeFailed", "about": "claims/shop/data", "message": "the disk is full"}]}"#;
+    home.write("restore/results.json", results);
+    home.write("restore/run.log", "it began anew\nit \u{1b}[31mended\n");
+    stored(&home, "restore", "nginx-20261123050607");
+    home
+}
+
+/// Saves the folder of that name as the controller's snapshot of a kind.
+fn stored(home: &Home, kind: &str, name: &str) {
+    let labels = [
+        format!("--label=ararat.dev/kind={kind}"),
+        format!("--label=ararat.dev/name={name}"),
+    ];
+    let mut command = home.command();
+    command.current_dir(home.path(kind));
+    run(command.args(["repo", "backup", "."]).args(labels)).ends(0);
+}
+
+#[test]
+fn restores_are_read_from_their_store_alone() {
+    let home = with_restore();
+    let got = from_location(&home, "restore get").ends(0).out;
+    assert!(
+        got.contains("nginx-20261123050607  nginx-backup  PartiallyFailed") && !got.contains("nginx-backup  <"),
+        "{got}"
+    );
+    let restore = from_location(&home, "get restores nginx-20261123050607 -o json")
+        .ends(0)
+        .json();
+    assert_eq!(
+        (
+            &restore["kind"],
+            &restore["status"]["errors"],
+            &restore["metadata"]["uid"]
+        ),
+        (&"Restore".into(), &1.into(), &"r".into())
+    );
+    let names = from_location(&home, "restore get -l team=web -o name").ends(0).out;
+    assert!(names.contains("nginx-20261123050607"), "{names}");
+    let other = from_location(&home, "restore get -l team=other").ends(0).out;
+    assert_eq!(other, "No restores\n");
+    let told = from_location(&home, "restore describe --details").ends(0).out;
+    for part in [
+        "Backup:                nginx-backup",
+        "shop → shop-test",
+        "claims/shop/data through pod shop-test/holder on node1: Failed",
+        "the disk is full",
+        "VolumeFailed (1)",
+        "1m15s",
+    ] {
+        assert!(told.contains(part), "{part}\n{told}");
+    }
+    let log = from_location(&home, "restore logs nginx-20261123050607").ends(0).out;
+    assert_eq!(log, "it began anew\nit \\u{1b}[31mended\n");
+    // The other kind is not seen among them.
+    let backups = from_location(&home, "backup get -o name").ends(0).out;
+    assert!(!backups.contains("nginx-20261123050607"), "{backups}");
+}
+
+#[test]
+fn a_restore_that_is_not_there_is_answered_with_those_that_are_near() {
+    let home = with_restore();
+    for line in ["restore get", "restore describe", "restore logs"] {
+        from_location(&home, &format!("{line} nginx-20261123050600"))
+            .ends(1)
+            .says(&[
+                "There is no Restore `nginx-20261123050600`",
+                "Did you mean `nginx-20261123050607`?",
+            ]);
+    }
+    from_location(&home, "restore logs other")
+        .ends(1)
+        .says(&["There is no Restore `other`", "ararat restore get --from-location"]);
+    let empty = Home::with_repository();
+    assert_eq!(from_location(&empty, "restore get").ends(0).out, "No restores\n");
+}
+
+#[test]
+fn a_record_that_cannot_be_read_hides_no_other_restore() {
+    let home = with_restore();
+    home.write("restore/record.json", r#"{"format": 99, "program": "test", "name": "newer", "uid": "n", "cluster": "c", "kubernetes": "v9", "spec": {}, "status": {}}"#);
+    stored(&home, "restore", "newer");
+    let got = from_location(&home, "restore get").ends(3);
+    got.says(&["is left out", "newer version"]);
+    assert!(got.out.contains("nginx-20261123050607"), "{}", got.out);
+    from_location(&home, "restore logs newer")
+        .ends(1)
+        .says(&["Restore `newer` was written by a newer version", "Use a newer version"]);
+}
+
 #[test]
 fn contents_go_into_an_archive_that_is_never_written_over_unasked() {
     let home = with_backup();
@@ -89,10 +188,7 @@ fn contents_go_into_an_archive_that_is_never_written_over_unasked() {
 fn a_backup_that_cannot_be_read_hides_no_other_one() {
     let home = with_backup();
     home.write("backup/record.json", "{");
-    let mut command = home.command();
-    command.current_dir(home.path("backup"));
-    let labels = ["--label=ararat.dev/kind=backup", "--label=ararat.dev/name=broken"];
-    run(command.args(["repo", "backup", "."]).args(labels)).ends(0);
+    stored(&home, "backup", "broken");
     let got = from_location(&home, "backup get").ends(3);
     got.says(&["is left out", "record.json"]);
     assert!(got.out.contains("nginx-backup"), "{}", got.out);

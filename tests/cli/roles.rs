@@ -206,6 +206,41 @@ fn a_credential_need_allow_no_more_than_its_role_does() {
     assert_eq!(home.json(["check", "--read-data"])["healthy"], true);
 }
 
+/// The same with a user of the store's own, as an operator makes one for agents.
+#[test]
+fn a_user_of_the_store_who_may_not_delete_backs_up_and_restores_and_prunes_nothing() {
+    let Some(server) = or_skip(Server::start(&VERSITYGW)) else {
+        return;
+    };
+    let place = server.location("r");
+    let mut home = in_cloud(&place);
+    let owner = home.path("owner");
+    home.unset("ARARAT_PASSWORD");
+    home.ok(["init", "--new-key", owner.to_str().unwrap()]);
+    home.set("ARARAT_KEY_FILE", owner.to_str().unwrap());
+    add_keys(&home);
+    for (name, value) in &server.without_delete(&place).environment {
+        home.set(name, value);
+    }
+    for round in 1..4 {
+        home.write("source/file", noise(round, 3_000_000));
+        trees::settle();
+        let source = home.source();
+        run_as(&home, "writer", &["backup", source.to_str().unwrap()]).ends(0);
+    }
+    let (target, within) = (
+        home.path("restored"),
+        format!("latest:{}", home.source().to_str().unwrap()),
+    );
+    let restore = ["restore", &within, "--target", target.to_str().unwrap()];
+    run_as(&home, "reader", &restore).ends(0);
+    trees::same(&home.source(), &target);
+    // Not even with the owner's key is anything deleted.
+    let forget = ["forget", "--keep-last", "1", "--prune"];
+    run_as(&home, "owner", &forget).ends(1).says(&["AccessDenied"]);
+    run_as(&home, "reader", &["check", "--read-data"]).ends(0);
+}
+
 /// What the store refuses from now on: requests of these methods, and nothing else.
 fn forbid(proxy: &FaultProxy, methods: &[&'static str]) {
     proxy.clear();

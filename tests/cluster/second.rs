@@ -228,6 +228,14 @@ fn everything_can_be_read_from_the_bucket_with_no_cluster() {
     cluster
         .ararat(&format!("backup create {name} --include-namespaces {name} --wait"))
         .ok();
+    let there = Space::awaited(cluster, &format!("{name}-there"));
+    let mapping = format!("{name}:{}", there.name);
+    cluster
+        .ararat(&format!(
+            "restore create {name} --from-backup {name} --namespace-mappings {mapping} --wait"
+        ))
+        .ok();
+    let restore = cluster.object("restore", &name);
     let file = cluster.home.join("bucket.key");
     std::fs::write(&file, key(cluster, "default")).unwrap();
     std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
@@ -262,4 +270,21 @@ fn everything_can_be_read_from_the_bucket_with_no_cluster() {
         listed.contains(&format!("objects/configmaps/namespaces/{name}/words")),
         "{listed}"
     );
+
+    // What became of a restore is there as well, also when its object is gone.
+    cluster.kubectl(&format!("delete restore -n ararat {name}")).ok();
+    let kept = read(&format!("restore get {name} -o json")).ok().json();
+    for place in ["/metadata/uid", "/spec", "/status"] {
+        assert_eq!(kept.pointer(place), restore.pointer(place), "{kept:#}\n{restore:#}");
+    }
+    read("restore get").ok().says(&[&name, "Completed"]);
+    read(&format!("restore describe {name}"))
+        .ok()
+        .says(&["Completed", &there.name]);
+    read(&format!("restore logs {name}"))
+        .ok()
+        .says(&[&format!("of backup {name}")]);
+    read(&format!("restore logs {name}x"))
+        .fails()
+        .says(&["Did you mean", &name]);
 }

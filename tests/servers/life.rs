@@ -3,7 +3,7 @@
 use object_store::Error;
 
 use crate::servers::process::command;
-use crate::servers::{AZURITE, GCS, Kind, MOTO, STORES, Server, VERSITYGW, or_skip};
+use crate::servers::{AZURITE, BUCKET, GCS, Kind, MOTO, STORES, Server, VERSITYGW, or_skip, s3_request};
 use crate::{client, create, read, wait};
 
 #[test]
@@ -120,4 +120,23 @@ fn versitygw_keeps_acknowledged_objects_over_a_crash() {
     server.crash_and_restart();
     let store = client(&server.location(""));
     assert_eq!(wait(read(&*store, "kept")).unwrap(), b"data");
+}
+
+#[test]
+fn versitygw_has_a_user_who_writes_and_deletes_nothing() {
+    let Some(server) = or_skip(Server::start(&VERSITYGW)) else {
+        return;
+    };
+    let owner = server.location("prefix");
+    let writer = server.without_delete(&owner);
+    let store = client(&writer);
+    wait(async {
+        create(&*store, "prefix/a", b"data").await.unwrap();
+        assert_eq!(read(&*store, "prefix/a").await.unwrap(), b"data");
+    });
+    let (status, answer) = s3_request(&writer, "DELETE", &format!("{BUCKET}/prefix/a"), "");
+    assert!(status == 403 && answer.contains("AccessDenied"), "{status} {answer}");
+    assert_eq!(wait(read(&*store, "prefix/a")).unwrap(), b"data");
+    let (status, answer) = s3_request(&owner, "DELETE", &format!("{BUCKET}/prefix/a"), "");
+    assert_eq!(status, 204, "{answer}");
 }

@@ -51,7 +51,7 @@ pub use azurite::AZURITE;
 pub use gcs::GCS;
 pub use issuer::Issuer;
 pub use moto::MOTO;
-pub use versitygw::VERSITYGW;
+pub use versitygw::{VERSITYGW, request as s3_request};
 pub use versitygw_tls::{VERSITYGW_TLS, authority};
 
 /// The stores of the everyday run, one for each cloud.

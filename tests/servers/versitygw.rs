@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use super::{Kind, Location, process};
+use super::{BUCKET, Kind, Location, Server, process};
 
 pub static VERSITYGW: Kind = Kind {
     name: "versitygw (S3)",
@@ -61,6 +61,12 @@ fn make_bucket(executable: &Path, address: SocketAddr, bucket: &str) {
 }
 
 pub(super) fn create_bucket(executable: &Path, endpoint: &str, more: &[&str], bucket: &str) {
+    let create = ["create-bucket", "--owner", KEY, "--bucket", bucket];
+    administer(executable, endpoint, &[more, &create].concat());
+}
+
+/// The gateway's own administration, which must do it.
+fn administer(executable: &Path, endpoint: &str, more: &[&str]) {
     let arguments = [
         "admin",
         "-a",
@@ -72,17 +78,61 @@ pub(super) fn create_bucket(executable: &Path, endpoint: &str, more: &[&str], bu
         "--endpoint-url",
         endpoint,
     ];
-    let output = Command::new(executable)
-        .args(arguments)
-        .args(more)
-        .args(["create-bucket", "--owner", KEY, "--bucket", bucket])
-        .output()
-        .unwrap();
+    let output = Command::new(executable).args(arguments).args(more).output().unwrap();
     assert!(
         output.status.success(),
-        "{bucket} is not made: {}",
+        "{more:?}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// A user to whom the bucket's policy allows to list, read and write, as SECURITY.md asks for agents. What is not allowed to a user is refused.
+const WRITER: [&str; 2] = ["ararat-tests-writer", "ararat-tests-writer-secret"];
+
+impl Server {
+    /// The same place with the credential of a user who may list, read and write, and may not delete. For [`VERSITYGW`]; once a server.
+    pub fn without_delete(&self, place: &Location) -> Location {
+        let [key, secret] = WRITER;
+        let endpoint = format!("http://{}", self.address);
+        let create = ["create-user", "-a", key, "-s", secret, "-r", "user"];
+        administer(&self.executable, &endpoint, &create);
+        let policy = format!(
+            r#"{{"Version": "2012-10-17", "Statement": [
+                {{"Effect": "Allow", "Principal": "{key}", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": "arn:aws:s3:::{BUCKET}/*"}},
+                {{"Effect": "Allow", "Principal": "{key}", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::{BUCKET}"}}]}}"#
+        );
+        let owner = place
+            .with("AWS_ACCESS_KEY_ID", KEY)
+            .with("AWS_SECRET_ACCESS_KEY", SECRET);
+        let (status, answer) = request(&owner, "PUT", &format!("{BUCKET}?policy="), &policy);
+        assert_eq!(status, 204, "{answer}");
+        place
+            .with("AWS_ACCESS_KEY_ID", key)
+            .with("AWS_SECRET_ACCESS_KEY", secret)
+    }
+}
+
+/// One signed request of S3 with the credential of a place: `BUCKET/KEY`, or `BUCKET?policy=`. Gives status and answer.
+pub fn request(place: &Location, method: &str, target: &str, body: &str) -> (u16, String) {
+    let user = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| place.variable(name));
+    let url = format!("{}/{target}", place.variable("AWS_ENDPOINT_URL"));
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--max-time", "30", "--request", method])
+        .args([
+            "--aws-sigv4",
+            &format!("aws:amz:{REGION}:s3"),
+            "--user",
+            &user.join(":"),
+        ])
+        // What is sent is not signed, only that it is: a curl of before 2023 leaves the header out that says so.
+        .args(["--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD"])
+        .args(["--write-out", "\n%{http_code}", "--data-binary", body, &url]);
+    let output = curl.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (answer, status) = told.rsplit_once('\n').unwrap_or(("", &told));
+    let status = status.parse().ok().filter(|status| *status > 0);
+    let status = status.unwrap_or_else(|| panic!("{url}: {}", String::from_utf8_lossy(&output.stderr)));
+    (status, answer.to_owned())
 }
 
 fn location(address: SocketAddr, _folder: &Path, bucket: &str, prefix: &str) -> Location {

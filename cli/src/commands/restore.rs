@@ -29,11 +29,11 @@ enum RestoreCommand {
     /// Restore a backup, or a part of it
     Create(Box<create::Create>),
     /// List restores
-    Get(get::Get),
+    Get(Box<get::Get>),
     /// Say what a restore did
-    Describe(describe::Describe),
+    Describe(Box<describe::Describe>),
     /// Print the log of a restore
-    Logs(logs::Logs),
+    Logs(Box<logs::Logs>),
     /// Delete restores: their records alone, not what they have made
     Delete(delete::Delete),
     /// Stop a restore

@@ -11,14 +11,24 @@
 //! ```
 //!
 //! What is known only in the end comes last in the order of paths, so that everything can be written as it is found.
+//!
+//! What became of a Restore is a small snapshot of the same form, without objects:
+//!
+//! ```text
+//! record.json     the Restore as it was asked for, and what became of it (RestoreRecord)
+//! results.json    warnings and errors (Results)
+//! run.log         the log
+//! volumes.json    a list of a FilledVolume for each volume that was to be filled
+//! ```
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::backup::{BackupSpec, BackupStatus, VolumeAction};
+use crate::restore::{RestoreSpec, RestoreStatus};
 use crate::selection::Kind;
-use crate::volume::VolumeMode;
+use crate::volume::{PodVolumeRestore, VolumeMode, VolumePhase};
 
 /// The file of the record.
 pub const RECORD: &str = "record.json";
@@ -41,7 +51,7 @@ pub const LABEL_KIND: &str = "ararat.dev/kind";
 pub const KIND_BACKUP: &str = "backup";
 /// The snapshot is the data of a volume.
 pub const KIND_VOLUME: &str = "volume";
-/// The snapshot is the record of a Restore: log and results.
+/// The snapshot is the record of a Restore.
 pub const KIND_RESTORE: &str = "restore";
 /// The snapshot says which cluster owns the location; the newest of these counts.
 pub const KIND_OWNER: &str = "owner";
@@ -51,6 +61,9 @@ pub const LABEL_NAME: &str = "ararat.dev/name";
 pub const LABEL_UID: &str = "ararat.dev/uid";
 /// The label of a volume's snapshot: its source.
 pub const LABEL_SOURCE: &str = "ararat.dev/source";
+
+/// The tag of a Backup's snapshot that is held: spec.hold as the repository has it, which counts in every cluster.
+pub const TAG_HOLD: &str = "ararat.dev/hold";
 
 /// A Backup as it was asked for, and what became of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -80,6 +93,77 @@ pub struct Record {
     pub status: BackupStatus,
     /// How many objects there are of each kind.
     pub kinds: BTreeMap<String, u64>,
+}
+
+/// A Restore as it was asked for, and what became of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreRecord {
+    /// The version of the layout.
+    pub format: u32,
+    /// The program that wrote it.
+    pub program: String,
+    /// The Restore's name.
+    pub name: String,
+    /// The Restore's UID.
+    pub uid: String,
+    /// The Restore's labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// The Restore's annotations.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+    /// The cluster that it came back into: the UID of its namespace kube-system.
+    pub cluster: String,
+    /// The version of the cluster's API server.
+    pub kubernetes: String,
+    /// What was asked for.
+    pub spec: RestoreSpec,
+    /// What became of it.
+    pub status: RestoreStatus,
+}
+
+/// A volume that a restore was to fill, and what became of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FilledVolume {
+    /// What its data is of: claims/NAMESPACE/NAME, or pods/NAMESPACE/NAME/VOLUME.
+    pub source: String,
+    /// The pod through which it was filled: NAMESPACE/NAME.
+    pub pod: String,
+    /// The node whose agent did it.
+    pub node: String,
+    /// Where it is.
+    pub phase: VolumePhase,
+    /// Bytes done.
+    #[serde(default)]
+    pub bytes_done: u64,
+    /// Bytes that there were to do.
+    #[serde(default)]
+    pub bytes_total: u64,
+    /// Why it failed, or what is worth knowing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The first files that could not be restored: path and reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<String>,
+}
+
+impl From<&PodVolumeRestore> for FilledVolume {
+    fn from(volume: &PodVolumeRestore) -> Self {
+        let (spec, status) = (&volume.spec, volume.status.clone().unwrap_or_default());
+        let progress = status.progress.unwrap_or_default();
+        Self {
+            source: spec.source.clone(),
+            pod: format!("{}/{}", spec.place.pod_namespace, spec.place.pod_name),
+            node: spec.node.clone(),
+            phase: status.phase,
+            bytes_done: progress.bytes_done,
+            bytes_total: progress.bytes_total,
+            message: status.message,
+            failures: status.failures,
+        }
+    }
 }
 
 /// What was done with a volume, and why.

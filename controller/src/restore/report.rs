@@ -68,19 +68,6 @@ pub async fn finish(work: &Arc<Work>) {
         take_back(&work.context, &work.source.opened, &work.uid).await;
         return;
     };
-    let mut message = said.clone();
-    let record = match record::write(work).await {
-        Ok(record) => Some(record),
-        Err(why) => {
-            message = format!(
-                "{said}. Log and results are not kept ({why}){}",
-                record::summary(&work.issues.results())
-            );
-            tracing::info!("Log of the Restore {}:\n{}", work.name, work.issues.text());
-            None
-        }
-    };
-    take_back(&work.context, &work.source.opened, &work.uid).await;
     let reason = if stopped {
         "Canceled".to_owned()
     } else {
@@ -92,14 +79,26 @@ pub async fn finish(work: &Arc<Work>) {
         ("phase", json!(phase)),
         ("step", Value::Null),
         ("completionTimestamp", json!(Time(now()))),
-        ("recordID", json!(record)),
         ("hooksDone", Value::Null),
         ("observedGeneration", json!(restore.metadata.generation)),
-        ("conditions", conditions(&restore, restored, &reason, &message)),
+        ("conditions", conditions(&restore, restored, &reason, &said)),
     ]);
     for (field, value) in last {
         super::fields::set(&mut status, &[field], value);
     }
+    match record::write(work, &restore, &status).await {
+        Ok(record) => super::fields::set(&mut status, &["recordID"], json!(record)),
+        Err(why) => {
+            let message = format!(
+                "{said}. Log and results are not kept ({why}){}",
+                record::summary(&work.issues.results())
+            );
+            let told = conditions(&restore, restored, &reason, &message);
+            super::fields::set(&mut status, &["conditions"], told);
+            tracing::info!("Log of the Restore {}:\n{}", work.name, work.issues.text());
+        }
+    }
+    take_back(&work.context, &work.source.opened, &work.uid).await;
     write(&work.context, &work.name, &status).await;
     work.context
         .event(

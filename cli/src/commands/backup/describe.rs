@@ -1,6 +1,7 @@
 //! `ararat backup describe`
 
 use anyhow::Result;
+use api::archive::Record;
 use api::download_request::DownloadKind;
 use api::{Backup, PodVolumeBackup};
 use k8s_openapi::jiff::Timestamp;
@@ -16,7 +17,6 @@ use crate::args::from_location::FromLocationArgs;
 use crate::catalogue::Catalogue;
 use crate::cluster::{Cluster, download, named};
 use crate::failure::{PARTIAL, message_of};
-use crate::output::progress::Shown;
 use crate::output::show;
 
 /// Say what is in a backup, and how it came about.
@@ -37,17 +37,9 @@ impl Describe {
         let (mut stories, mut unreadable) = (Vec::new(), 0);
         if let Some(session) = self.from_location.session(global)? {
             let catalogue = Catalogue::open(&session)?;
-            let shown = Shown::new(global.quiet, global.json);
-            let stored = if self.names.is_empty() {
-                catalogue.backups(&shown)
-            } else {
-                let named = self.names.iter().map(|name| catalogue.backup(name));
-                named.collect::<Result<_>>().map(|named| (named, 0))
-            };
-            shown.finish();
-            let (stored, left_out) = stored?;
-            unreadable = left_out;
-            for stored in stored {
+            let found = catalogue.meant::<Record>(&self.names, None, global)?;
+            unreadable = found.left_out;
+            for stored in found.stored {
                 let objects = if self.details {
                     catalogue.objects(&stored)?
                 } else {

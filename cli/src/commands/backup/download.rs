@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use api::Backup;
+use api::archive::Record;
 use api::download_request::DownloadKind;
 use engine::words::{Error, Progress};
 
@@ -75,7 +76,7 @@ impl Download {
     fn write(&self, global: &Global, cluster: &ClusterArgs, output: &mut dyn Write, shown: &Shown) -> Result<()> {
         if let Some(session) = self.from_location.session(global)? {
             let catalogue = Catalogue::open(&session)?;
-            return catalogue.contents(&catalogue.backup(&self.name)?, output, shown);
+            return catalogue.contents(&catalogue.named::<Record>(&self.name)?, output, shown);
         }
         let cluster = Cluster::connect(global, cluster)?;
         cluster.run(async {

@@ -3,11 +3,12 @@
 use std::fmt::Write;
 
 use anyhow::Result;
+use api::archive::Record;
+use api::condition::Condition;
 use api::{Backup, BackupPhase};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use serde_json::Value;
 
 use super::create::volumes_text;
 use crate::args::Global;
@@ -18,7 +19,6 @@ use crate::catalogue::Catalogue;
 use crate::cluster::{Cluster, named, selector};
 use crate::failure::PARTIAL;
 use crate::output::description::{left, moment_or};
-use crate::output::progress::Shown;
 use crate::output::show;
 
 /// List backups.
@@ -41,37 +41,20 @@ impl Get {
         let format = self.output.output.or_json(global.json);
         let is_list = self.names.len() != 1;
         let (found, left_out) = match self.from_location.session(global)? {
-            Some(session) => self.stored(&Catalogue::open(&session)?, global)?,
+            Some(session) => {
+                let catalogue = Catalogue::open(&session)?;
+                let found = catalogue.meant::<Record>(&self.names, self.selector.as_ref(), global)?;
+                let values = found.stored.iter().map(|stored| serde_json::to_value(stored.backup()));
+                (values.collect::<Result<_, _>>()?, found.left_out)
+            }
             None => {
                 let cluster = Cluster::connect(global, cluster)?;
                 let found = named::meant::<Backup>(&cluster, &self.names, self.selector.as_ref());
                 (cluster.run(found)?, 0)
             }
         };
-        let code = if left_out == 0 { 0 } else { PARTIAL };
         named::print(found, format, is_list, print)?;
-        Ok(code)
-    }
-
-    /// Those of a location, and how many could not be read.
-    fn stored(&self, catalogue: &Catalogue, global: &Global) -> Result<(Vec<Value>, usize)> {
-        let (mut found, mut unreadable) = (Vec::new(), 0);
-        if self.names.is_empty() {
-            let shown = Shown::new(global.quiet, global.json);
-            let stored = catalogue.backups(&shown);
-            shown.finish();
-            let (stored, left_out) = stored?;
-            unreadable = left_out;
-            found.extend(stored.iter().map(|stored| stored.backup()));
-        }
-        for name in &self.names {
-            found.push(catalogue.backup(name)?.backup());
-        }
-        if let Some(selector) = &self.selector {
-            found.retain(|backup| api::selection::selects(selector, backup.metadata.labels.as_ref()));
-        }
-        let values = found.iter().map(|backup| Ok(serde_json::to_value(backup)?));
-        Ok((values.collect::<Result<_>>()?, unreadable))
+        Ok(if left_out == 0 { 0 } else { PARTIAL })
     }
 }
 
@@ -100,6 +83,18 @@ fn print(backups: &[Backup], format: Format) -> Result<()> {
     show::line(&table.trim_fmt())
 }
 
+/// Whether a backup stays whatever its time to live says: the repository's word counts where it is known.
+pub fn is_held(backup: &Backup) -> bool {
+    let said = condition(backup, "Held").filter(|said| said.observed_generation == backup.metadata.generation);
+    said.map_or(backup.spec.hold, |said| said.status == "True")
+}
+
+/// What is said of a backup.
+pub fn condition<'a>(backup: &'a Backup, kind: &str) -> Option<&'a Condition> {
+    let mut conditions = backup.status.iter().flat_map(|status| &status.conditions);
+    conditions.find(|condition| condition.type_ == kind)
+}
+
 fn row(backup: &Backup, format: Format, now: Timestamp) -> Vec<String> {
     let (spec, status) = (&backup.spec, backup.status.clone().unwrap_or_default());
     let number = |number: Option<u64>| number.unwrap_or(0).to_string();
@@ -113,7 +108,7 @@ fn row(backup: &Backup, format: Format, now: Timestamp) -> Vec<String> {
         number(status.errors),
         number(status.warnings),
         moment_or(created, "<unknown>"),
-        match (&status.expiration, spec.hold) {
+        match (&status.expiration, is_held(backup)) {
             (_, true) => "held".to_owned(),
             (Some(expiration), false) => left(expiration, now),
             (None, false) => "<never>".to_owned(),

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use api::Backup;
+use api::archive::Record;
 use api::download_request::DownloadKind;
 
 use crate::args::Global;
@@ -26,7 +27,7 @@ impl Logs {
         let mut lines = Lines::default();
         if let Some(session) = self.from_location.session(global)? {
             let catalogue = Catalogue::open(&session)?;
-            lines.push(&catalogue.log(&catalogue.backup(&self.name)?)?)?;
+            lines.push(&catalogue.log(&catalogue.named::<Record>(&self.name)?)?)?;
         } else {
             let cluster = Cluster::connect(global, cluster)?;
             cluster.run(async {

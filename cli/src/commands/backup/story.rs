@@ -10,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::create::{summary, why};
-use super::get::phase;
+use super::get::{condition, is_held, phase};
 use crate::cluster::selector;
 use crate::output::description::{Description, lasted, left, moment, moment_or};
 use crate::output::{show, work};
@@ -104,12 +104,14 @@ impl Story {
         );
         told.field(
             "Expires",
-            match (&status.expiration, self.backup.spec.hold) {
+            match (&status.expiration, is_held(&self.backup)) {
                 (_, true) => "<held: never>".to_owned(),
                 (Some(expiration), false) => format!("{} (in {})", moment(expiration), left(expiration, now)),
                 (None, false) => "<never>".to_owned(),
             },
         );
+        told.field_if("Hold", only_on_one_side(&self.backup));
+        told.field_if("Waits", waits(&self.backup));
         told.field_if(
             "Storage Location",
             status
@@ -214,6 +216,20 @@ impl Story {
             }
         }
     }
+}
+
+/// What spec.hold means where the repository says another thing.
+fn only_on_one_side(backup: &Backup) -> Option<&str> {
+    let said = condition(backup, "Held")?;
+    let holds = said.status == "True";
+    (holds != backup.spec.hold && said.observed_generation == backup.metadata.generation)
+        .then_some(said.message.as_str())
+}
+
+/// What a backup waits for.
+fn waits(backup: &Backup) -> Option<&str> {
+    let said = condition(backup, "Waiting")?;
+    (said.status == "True").then_some(said.message.as_str())
 }
 
 fn volume_title(volume: &VolumeRecord) -> String {
@@ -346,6 +362,22 @@ mod tests {
             objects: vec![["pods".into(), "a".into(), "p".into()]],
             ..Story::default()
         }
+    }
+
+    /// A hold in a cluster that does not own the location keeps nothing: what is read must not say that it does.
+    #[test]
+    fn a_hold_that_the_repository_does_not_have_is_told_as_such() {
+        let mut story = story();
+        story.backup.spec.hold = true;
+        let told = |story: &Story| {
+            let told = story.told(false, "2026-11-23T05:00:00Z".parse().unwrap());
+            told.text().to_owned()
+        };
+        assert!(told(&story).contains("<held: never>"));
+        let said = serde_json::json!([{ "type": "Held", "status": "False", "reason": "OnlyHere", "message": "It keeps nothing",
+            "lastTransitionTime": "2026-11-23T04:05:06Z" }]);
+        story.backup.status.as_mut().unwrap().conditions = serde_json::from_value(said).unwrap();
+        assert!(!told(&story).contains("<held: never>") && told(&story).contains("It keeps nothing"));
     }
 
     #[test]

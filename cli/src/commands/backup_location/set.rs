@@ -1,6 +1,8 @@
 //! `ararat backup-location set`
 
-use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
 use api::BackupStorageLocation;
 use engine::words::Error;
 use kube::ResourceExt;
@@ -14,7 +16,8 @@ use crate::args::frequencies::FrequencyArgs;
 use crate::cluster::apply::apply;
 use crate::cluster::{Cluster, named};
 use crate::installation::MANAGER;
-use crate::installation::location::{Credential, LocationPlan, credential_name};
+use crate::installation::location::{Credential, LocationPlan, agent_credential_name, credential_name};
+use crate::new_location::given;
 use crate::output::show;
 
 /// Change a location.
@@ -36,7 +39,10 @@ pub struct Set {
     option: Vec<String>,
     /// New credentials for the store
     #[arg(long, value_name = "FILE")]
-    credentials_file: Option<std::path::PathBuf>,
+    credentials_file: Option<PathBuf>,
+    /// New credentials for agents, which need to list, read and write, but never to delete. Volumes that begin from then on are read and filled with them
+    #[arg(long, value_name = "FILE")]
+    agent_credentials_file: Option<PathBuf>,
     #[command(flatten)]
     frequencies: FrequencyArgs,
 }
@@ -45,8 +51,9 @@ impl Set {
     /// Changes it.
     pub fn run(self, global: &Global, cluster: &ClusterArgs) -> Result<u8> {
         let mut spec = self.changes()?;
-        let credential = self.credential()?;
-        if spec.is_empty() && credential.is_none() {
+        let plan = self.credentials()?;
+        spec.extend(named_by(&plan));
+        if spec.is_empty() {
             bail!(Error::Invalid(
                 "Say what is to be changed, for instance --default or --access-mode ReadOnly".into()
             ));
@@ -54,13 +61,10 @@ impl Set {
         let cluster = Cluster::connect(global, cluster)?;
         cluster.run(async {
             named::named::<BackupStorageLocation>(&cluster, &self.name).await?;
-            if let Some(plan) = credential {
-                // The Secret comes first, the location that names it after it; that is last in the plan and stays as it is.
-                let manifests = plan.manifests(&cluster.namespace);
-                for secret in manifests.iter().filter(|object| object["kind"] == "Secret") {
-                    apply(&cluster.client, secret, MANAGER).await?;
-                }
-                spec.insert("credential".to_owned(), json!({ "name": credential_name(&self.name) }));
+            // The Secrets come first, the location that names them after them; that is last in the plan and stays as it is.
+            let manifests = plan.manifests(&cluster.namespace);
+            for secret in manifests.iter().filter(|object| object["kind"] == "Secret") {
+                apply(&cluster.client, secret, MANAGER).await?;
             }
             let patch = json!({ "spec": spec });
             cluster
@@ -121,21 +125,37 @@ impl Set {
         Ok(spec)
     }
 
-    fn credential(&self) -> Result<Option<LocationPlan>> {
-        let Some(file) = &self.credentials_file else {
-            return Ok(None);
-        };
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("Could not read the credentials {}", file.display()))?;
-        let text = zeroize::Zeroizing::new(text);
-        let variables =
-            api::credential::of_file(&text).map_err(|why| Error::Invalid(format!("{}: {why}", file.display())))?;
-        Ok(Some(LocationPlan {
+    /// The Secrets that get new credentials.
+    fn credentials(&self) -> Result<LocationPlan> {
+        Ok(LocationPlan {
             name: self.name.clone(),
-            credential: Credential::Given(variables),
+            credential: given_or_kept(self.credentials_file.as_deref())?,
+            agent_credential: given_or_kept(self.agent_credentials_file.as_deref())?,
             ..LocationPlan::default()
-        }))
+        })
     }
+}
+
+fn given_or_kept(file: Option<&Path>) -> Result<Credential> {
+    file.map_or(Ok(Credential::Kept), given)
+}
+
+/// The fields of the location that name the Secrets with new credentials.
+fn named_by(plan: &LocationPlan) -> Map<String, Value> {
+    let secrets = [
+        ("credential", &plan.credential, credential_name(&plan.name)),
+        (
+            "agentCredential",
+            &plan.agent_credential,
+            agent_credential_name(&plan.name),
+        ),
+    ];
+    let given = secrets
+        .into_iter()
+        .filter(|(_, credential, _)| matches!(credential, Credential::Given(_)));
+    given
+        .map(|(field, _, name)| (field.to_owned(), json!({ "name": name })))
+        .collect()
 }
 
 /// No other location is the default one any more.
@@ -150,4 +170,70 @@ pub async fn only_default(cluster: &Cluster, name: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        set: Set,
+    }
+
+    fn said(words: &[&str]) -> Set {
+        Line::try_parse_from([&["ararat", "default"], words].concat())
+            .unwrap()
+            .set
+    }
+
+    #[test]
+    fn each_credential_that_is_given_becomes_its_own_secret_and_no_other_is_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("credentials");
+        std::fs::write(&file, "AWS_ACCESS_KEY_ID=AK\nAWS_SECRET_ACCESS_KEY=hunter2\n").unwrap();
+        let (file, ours, of_agents) = (
+            file.to_str().unwrap(),
+            ("credential", "location-default-credential"),
+            ("agentCredential", "location-default-agent-credential"),
+        );
+        let cases = [
+            (vec!["--credentials-file", file], vec![ours]),
+            (vec!["--agent-credentials-file", file], vec![of_agents]),
+            (
+                vec!["--credentials-file", file, "--agent-credentials-file", file],
+                vec![of_agents, ours],
+            ),
+            (vec!["--default"], vec![]),
+        ];
+        for (words, expected) in cases {
+            let plan = said(&words).credentials().unwrap();
+            let fields = named_by(&plan);
+            let fields: Vec<(&str, &str)> = fields
+                .iter()
+                .map(|(field, secret)| (field.as_str(), secret["name"].as_str().unwrap()))
+                .collect();
+            assert_eq!(fields, expected, "{words:?}");
+            let mut secrets: Vec<String> = plan
+                .manifests("ararat")
+                .iter()
+                .filter(|object| object["kind"] == "Secret")
+                .map(|secret| secret["metadata"]["name"].as_str().unwrap().to_owned())
+                .collect();
+            secrets.sort();
+            let names: Vec<&str> = expected.iter().map(|(_, name)| *name).collect();
+            assert_eq!(secrets, names, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_credentials_is_named() {
+        let set = said(&["--agent-credentials-file", "/nowhere/at/all"]);
+        let error = format!("{:#}", set.credentials().err().unwrap());
+        assert!(error.contains("/nowhere/at/all"), "{error}");
+    }
 }

@@ -1,7 +1,7 @@
 //! `ararat restore describe`
 
 use anyhow::Result;
-use api::archive::Results;
+use api::archive::{FilledVolume, RestoreRecord, Results};
 use api::download_request::DownloadKind;
 use api::restore::ExistingPolicy;
 use api::{PodVolumeRestore, Restore, RestoreSpec};
@@ -13,8 +13,10 @@ use super::create::{summary, why};
 use super::get::{phase, source};
 use crate::args::Global;
 use crate::args::cluster::ClusterArgs;
+use crate::args::from_location::FromLocationArgs;
+use crate::catalogue::Catalogue;
 use crate::cluster::{Cluster, download, named, selector};
-use crate::failure::message_of;
+use crate::failure::{PARTIAL, message_of};
 use crate::output::description::{Description, lasted, moment, moment_or};
 use crate::output::{show, work};
 
@@ -26,6 +28,8 @@ pub struct Describe {
     /// Say every warning and error, and what is the case
     #[arg(long)]
     details: bool,
+    #[command(flatten)]
+    from_location: FromLocationArgs,
 }
 
 /// All that is known of a Restore.
@@ -33,22 +37,37 @@ pub struct Describe {
 struct Story {
     restore: Restore,
     results: Option<Results>,
-    volumes: Vec<PodVolumeRestore>,
+    volumes: Vec<FilledVolume>,
     unknown: Option<String>,
 }
 
 impl Describe {
     /// Describes.
     pub fn run(self, global: &Global, cluster: &ClusterArgs) -> Result<u8> {
-        let cluster = Cluster::connect(global, cluster)?;
-        let stories = cluster.run(self.read(&cluster))?;
+        let (mut stories, mut unreadable) = (Vec::new(), 0);
+        if let Some(session) = self.from_location.session(global)? {
+            let catalogue = Catalogue::open(&session)?;
+            let found = catalogue.meant::<RestoreRecord>(&self.names, None, global)?;
+            unreadable = found.left_out;
+            for stored in found.stored {
+                stories.push(Story {
+                    restore: stored.restore(),
+                    results: Some(catalogue.results(&stored)?),
+                    volumes: catalogue.filled(&stored)?,
+                    unknown: None,
+                });
+            }
+        } else {
+            let cluster = Cluster::connect(global, cluster)?;
+            stories = cluster.run(self.read(&cluster))?;
+        }
         for (number, story) in stories.iter().enumerate() {
             if number > 0 {
                 show::line("\n")?;
             }
             story.told(self.details, Timestamp::now()).print()?;
         }
-        Ok(0)
+        Ok(if unreadable == 0 { 0 } else { PARTIAL })
     }
 
     async fn read(&self, cluster: &Cluster) -> Result<Vec<Story>> {
@@ -71,7 +90,7 @@ impl Describe {
                 volumes: all
                     .iter()
                     .filter(|volume| volume.spec.restore_uid == uid)
-                    .cloned()
+                    .map(FilledVolume::from)
                     .collect(),
                 restore,
                 ..Story::default()
@@ -144,25 +163,22 @@ impl Story {
             told.section("Volumes");
         }
         for volume in &self.volumes {
-            let status = volume.status.clone().unwrap_or_default();
-            let progress = status.progress.unwrap_or_default();
-            let far = format!(
-                "{} of {}",
-                show::bytes(progress.bytes_done),
-                show::bytes(progress.bytes_total)
-            );
-            let into = format!("{}/{}", volume.spec.place.pod_namespace, volume.spec.place.pod_name);
             told.line(
                 2,
                 &format!(
-                    "{} through pod {into} on {}: {:?}, {far}",
-                    volume.spec.source, volume.spec.node, status.phase
+                    "{} through pod {} on {}: {:?}, {} of {}",
+                    volume.source,
+                    volume.pod,
+                    volume.node,
+                    volume.phase,
+                    show::bytes(volume.bytes_done),
+                    show::bytes(volume.bytes_total)
                 ),
             );
-            if let Some(message) = &status.message {
+            if let Some(message) = &volume.message {
                 told.line(6, message);
             }
-            status.failures.iter().for_each(|failure| told.line(6, failure));
+            volume.failures.iter().for_each(|failure| told.line(6, failure));
         }
         if let Some(results) = &self.results
             && *results != Results::default()

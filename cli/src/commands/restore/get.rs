@@ -1,14 +1,18 @@
 //! `ararat restore get`
 
 use anyhow::Result;
+use api::archive::RestoreRecord;
 use api::{Restore, RestorePhase};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
 
 use crate::args::Global;
 use crate::args::cluster::ClusterArgs;
+use crate::args::from_location::FromLocationArgs;
 use crate::args::output::{Format, OutputArgs};
+use crate::catalogue::Catalogue;
 use crate::cluster::{Cluster, named, selector};
+use crate::failure::PARTIAL;
 use crate::output::description::moment_or;
 use crate::output::show;
 
@@ -22,16 +26,30 @@ pub struct Get {
     selector: Option<LabelSelector>,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    from_location: FromLocationArgs,
 }
 
 impl Get {
     /// Lists them.
     pub fn run(self, global: &Global, cluster: &ClusterArgs) -> Result<u8> {
         let format = self.output.output.or_json(global.json);
-        let cluster = Cluster::connect(global, cluster)?;
-        let found = cluster.run(named::meant::<Restore>(&cluster, &self.names, self.selector.as_ref()))?;
-        named::print(found, format, self.names.len() != 1, print)?;
-        Ok(0)
+        let is_list = self.names.len() != 1;
+        let (found, left_out) = match self.from_location.session(global)? {
+            Some(session) => {
+                let catalogue = Catalogue::open(&session)?;
+                let found = catalogue.meant::<RestoreRecord>(&self.names, self.selector.as_ref(), global)?;
+                let values = found.stored.iter().map(|stored| serde_json::to_value(stored.restore()));
+                (values.collect::<Result<_, _>>()?, found.left_out)
+            }
+            None => {
+                let cluster = Cluster::connect(global, cluster)?;
+                let found = named::meant::<Restore>(&cluster, &self.names, self.selector.as_ref());
+                (cluster.run(found)?, 0)
+            }
+        };
+        named::print(found, format, is_list, print)?;
+        Ok(if left_out == 0 { 0 } else { PARTIAL })
     }
 }
 

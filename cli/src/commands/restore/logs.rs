@@ -2,10 +2,13 @@
 
 use anyhow::Result;
 use api::Restore;
+use api::archive::RestoreRecord;
 use api::download_request::DownloadKind;
 
 use crate::args::Global;
 use crate::args::cluster::ClusterArgs;
+use crate::args::from_location::FromLocationArgs;
+use crate::catalogue::Catalogue;
 use crate::cluster::{Cluster, download, named};
 use crate::output::show::Lines;
 
@@ -14,20 +17,27 @@ use crate::output::show::Lines;
 pub struct Logs {
     /// The restore
     name: String,
+    #[command(flatten)]
+    from_location: FromLocationArgs,
 }
 
 impl Logs {
     /// Prints.
     pub fn run(self, global: &Global, cluster: &ClusterArgs) -> Result<u8> {
-        let cluster = Cluster::connect(global, cluster)?;
         let mut lines = Lines::default();
-        cluster.run(async {
-            named::named::<Restore>(&cluster, &self.name).await?;
-            download::download(&cluster, DownloadKind::RestoreLog, &self.name, &mut |piece| {
-                lines.push(piece)
-            })
-            .await
-        })?;
+        if let Some(session) = self.from_location.session(global)? {
+            let catalogue = Catalogue::open(&session)?;
+            lines.push(&catalogue.log(&catalogue.named::<RestoreRecord>(&self.name)?)?)?;
+        } else {
+            let cluster = Cluster::connect(global, cluster)?;
+            cluster.run(async {
+                named::named::<Restore>(&cluster, &self.name).await?;
+                download::download(&cluster, DownloadKind::RestoreLog, &self.name, &mut |piece| {
+                    lines.push(piece)
+                })
+                .await
+            })?;
+        }
         lines.finish()?;
         Ok(0)
     }
