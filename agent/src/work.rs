@@ -38,8 +38,6 @@ pub struct Task {
     pub told: Told,
     /// The node.
     pub node: String,
-    /// Threads that read and compress.
-    pub workers: usize,
     /// Where volumes are.
     pub places: Places,
     /// Where repositories come from.

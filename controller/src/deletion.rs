@@ -268,11 +268,16 @@ async fn delete(context: &Arc<Context>, request: &DeleteBackupRequest, backup: &
     let uid = sync::origin_uid(backup).unwrap_or_default().to_owned();
     target::remember(context, request, &uid).await?;
     let place = target::place_of(context, backup).await;
-    if status.phase != BackupPhase::Deleting
-        && expiry::is_request(request, backup)
-        && let Some(why) = expiry::objection(context, backup).await?
-    {
-        return Ok(Step::Withdrawn(why));
+    if status.phase != BackupPhase::Deleting && expiry::is_request(request, backup) {
+        if let Some(why) = expiry::objection(context, backup).await? {
+            return Ok(Step::Withdrawn(why));
+        }
+        // This cluster may not have heard of it yet: it has just taken the location over, or somebody has tagged the snapshot.
+        if let Ok(opened) = &place
+            && data::is_held(opened, &uid).await?
+        {
+            return Ok(Step::Withdrawn("its repository says that it is held".to_owned()));
+        }
     }
     match place {
         Ok(opened) => {

@@ -9,7 +9,10 @@
 //!                             │                           ▲
 //!                             └── could not: why ─────────┘
 //! ```
+//!
+//! Sync goes both ways for one thing: whether a Backup is held ([`hold`]).
 
+pub mod hold;
 mod judge;
 mod look;
 mod looks;
@@ -18,6 +21,7 @@ mod secrets;
 mod sweep;
 pub mod sync;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,6 +88,8 @@ struct Known {
     look_at: Instant,
     /// When it is to be compared next.
     sync_at: Instant,
+    /// Backups whose spec.hold the repository is to be told, and which were known when it was last compared.
+    unsaid: BTreeSet<(String, Option<i64>)>,
     /// What the store was seen to do.
     probed: Probed,
 }
@@ -92,16 +98,19 @@ struct Known {
 async fn care(context: Arc<Context>, secrets: Secrets, name: String, uid: String) {
     let mut changes = context.watches.locations.changes();
     let mut changed_secrets = secrets.changes();
+    let mut backups = context.watches.backups.changes();
     let mut known = Known {
         version: None,
         asked: None,
         look_at: Instant::now(),
         sync_at: Instant::now(),
+        unsaid: BTreeSet::new(),
         probed: Probed::default(),
     };
     loop {
         changes.mark_unchanged();
         changed_secrets.mark_unchanged();
+        backups.mark_unchanged();
         let location = context.watches.locations.get(&context.args.namespace, &name);
         let Some(location) = location.filter(|location| location.uid().as_deref() == Some(&uid)) else {
             context.repositories.forget(&name).await;
@@ -117,12 +126,19 @@ async fn care(context: Arc<Context>, secrets: Secrets, name: String, uid: String
                 asked.abort();
             }
         }
+        // A hold is not to be lost with the cluster a moment later. What could not be written is tried again with the next comparison.
+        let unsaid = hold::unsaid(&context.watches.backups.all(), &name);
+        if !unsaid.is_subset(&known.unsaid) {
+            (known.look_at, known.sync_at) = (Instant::now(), Instant::now());
+        }
+        known.unsaid = unsaid;
         if known.look_at <= Instant::now() {
             turn(&context, &location, &mut known).await;
         }
         tokio::select! {
             () = change(&mut changes, Duration::from_secs(30)) => {}
             () = change(&mut changed_secrets, Duration::from_secs(30)) => {}
+            () = change(&mut backups, Duration::from_secs(30)) => {}
             () = tokio::time::sleep_until(known.look_at) => {}
         }
     }
@@ -218,6 +234,7 @@ async fn compare(
     if !takes_over {
         plan.create.clear();
     }
+    let here = std::mem::take(&mut plan.here);
     let (made, removed) = sync::act(context, &look.opened, plan).await?;
     if made + removed > 0 {
         tracing::info!(
@@ -225,6 +242,11 @@ async fn compare(
             location.name_any()
         );
     }
+    let side = hold::Side {
+        refusal: (!look.is_ours()).then(|| refusal(context, location)),
+        whole,
+    };
+    hold::compare(context, &look.opened, &here, &side).await?;
     if whole && look.is_ours() {
         let orphans = sweep::orphans(
             &look.listing.snapshots,
@@ -237,6 +259,15 @@ async fn compare(
         sweep::readers(context, &look.opened).await?;
     }
     Ok(())
+}
+
+/// Why nothing is written to a location that was just seen not to be ours.
+fn refusal(context: &Context, location: &BackupStorageLocation) -> String {
+    let newest = context.watches.locations.named(&location.name_any());
+    let newest = newest.as_deref().unwrap_or(location);
+    may_write(newest)
+        .err()
+        .unwrap_or_else(|| format!("Another cluster owns the location {}", location.name_any()))
 }
 
 /// Writes the status, when it says something else than before or is old.

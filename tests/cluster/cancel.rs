@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bench;
+use crate::bench::{self, spotless};
 use crate::guide::nothing_left;
 use crate::kubernetes::{Kubernetes, text, wait};
 use crate::space::Space;
@@ -74,6 +74,23 @@ fn a_backup_is_stopped_within_half_a_minute_and_leaves_nothing_running() {
             .then_some(())
     });
     nothing_left(cluster, &there.name);
+
+    // The claim says that it has no data yet. The next restore fills it, and only then starts what mounts it.
+    let awaits = || {
+        let claim = cluster.get(&format!("pvc -n {} data", there.name));
+        !text(&claim, "/metadata/annotations/ararat.dev~1awaits-data").is_empty()
+    };
+    assert!(awaits(), "a claim that was not filled looks like any other");
+    let line = format!(
+        "restore create {name}-again --from-backup {name}-next --namespace-mappings {name}:{} --wait",
+        there.name
+    );
+    cluster.ararat(&line).ok();
+    spotless(cluster, &cluster.object("restore", &format!("{name}-again")));
+    assert!(!awaits());
+    cluster.rolled_out(&there.name, "deploy/app");
+    let size = cluster.shell(&there.name, "deploy/app", "stat -c %s /data/big");
+    assert_eq!(size, "700000000\n");
     drop(space);
 }
 

@@ -57,6 +57,25 @@ fn a_disk_that_is_full_fails_its_own_volume_and_says_so() {
     cluster.rolled_out(&name, "deploy/small");
     assert_eq!(cluster.shell(&name, "deploy/small", "cat /data/small"), "fits\n");
     nothing_left(cluster, &name);
+
+    // Somebody starts a pod on the claim that has no data. The next restore neither writes over what that has written nor starts the application beside it.
+    cluster.apply(&name, &workload::pod("by-hand", "big", "{}"));
+    cluster
+        .kubectl(&format!(
+            "wait -n {name} --for=condition=Ready pod/by-hand --timeout=120s"
+        ))
+        .ok();
+    // What the failed attempt has left fills the disk.
+    cluster.shell(&name, "by-hand", "rm -rf /data/* /data/.[!.]*; echo mine >/data/mine");
+    cluster
+        .ararat(&format!("restore create {name}-again --from-backup {name} --wait"))
+        .ends(3);
+    cluster
+        .ararat(&format!("restore describe {name}-again --details"))
+        .ok()
+        .says(&["ClaimAwaitsData", "by-hand"]);
+    assert!(cluster.find(&format!("deploy -n {name} big")).is_none());
+    assert_eq!(cluster.shell(&name, "by-hand", "cat /data/mine"), "mine\n");
     drop(space);
     cluster
         .kubectl(&format!("delete storageclass {name} --wait=false"))

@@ -181,6 +181,79 @@ fn what_is_deleted_or_has_expired_leaves_nothing_in_the_store() {
     cluster.ararat(&format!("backup-location delete {name} --confirm")).ok();
 }
 
+/// What is said of holding a Backup: whether the repository does, and why it is said.
+fn held(cluster: &Kubernetes, backup: &str) -> Option<(String, String)> {
+    let backup = cluster.find(&format!("backup -n ararat {backup}"))?;
+    let conditions = backup.pointer("/status/conditions")?.as_array()?.clone();
+    let said = conditions.into_iter().find(|said| text(said, "/type") == "Held")?;
+    Some((text(&said, "/status"), text(&said, "/reason")))
+}
+
+/// Sets spec.hold of a Backup, and waits for what is said of it.
+fn hold(cluster: &Kubernetes, backup: &str, hold: bool, status: &str, reason: &str) {
+    let change = format!("patch backup -n ararat {backup} --type=merge -p '{{\"spec\":{{\"hold\":{hold}}}}}'");
+    cluster.kubectl(&change).ok();
+    wait("the word of the hold", Duration::from_secs(60), || {
+        (held(cluster, backup) == Some((status.to_owned(), reason.to_owned()))).then_some(())
+    });
+}
+
+/// Whoever holds a backup means its data, and not an object in one cluster.
+#[test]
+fn a_hold_is_in_the_repository_and_outlives_the_backup_object() {
+    let Some(story) = bench::calm() else { return };
+    let cluster = &story.cluster;
+    let space = Space::new(cluster, &story.name("keepsake"));
+    let name = space.name.clone();
+    story.location(&name, &story.store.location(&name), "--sync-period 2s");
+    cluster
+        .kubectl(&format!("create configmap -n {name} words --from-literal=a=b"))
+        .ok();
+    let line = format!("backup create {name} --include-namespaces {name} --storage-location {name} --ttl 1h --wait");
+    cluster.ararat(&line).ok();
+    let found_again = || {
+        cluster.kubectl(&format!("delete backup -n ararat {name}")).ok();
+        wait(
+            "the Backup to come back from the store",
+            Duration::from_secs(60),
+            || (cluster.phase("backup", &name) == "Completed").then_some(()),
+        );
+        text(&cluster.object("backup", &name), "/spec/hold")
+    };
+    hold(cluster, &name, true, "True", "InRepository");
+    assert_eq!(found_again(), "true", "the hold went with the object");
+    hold(cluster, &name, false, "False", "NotHeld");
+    assert_eq!(found_again(), "false", "the end of the hold went with the object");
+
+    // From anywhere, with no cluster.
+    let snapshot = text(&cluster.object("backup", &name), "/status/snapshotID");
+    let tag = format!("tag --add ararat.dev/hold {snapshot}");
+    crate::second::repo(&story, &name, &tag).ok();
+    wait("the hold to be seen", Duration::from_secs(60), || {
+        (text(&cluster.object("backup", &name), "/spec/hold") == "true").then_some(())
+    });
+    hold(cluster, &name, false, "False", "NotHeld");
+
+    // Where nothing is written, a hold keeps nothing, and that is said.
+    cluster
+        .ararat(&format!("backup-location set {name} --access-mode ReadOnly"))
+        .ok();
+    hold(cluster, &name, true, "False", "OnlyHere");
+    cluster
+        .ararat(&format!("backup describe {name}"))
+        .ok()
+        .says(&["keeps nothing", "ReadOnly"]);
+    let snapshots = crate::second::repo(&story, &name, "snapshots").ok();
+    assert!(!snapshots.out.contains("ararat.dev/hold"), "{}", snapshots.out);
+    cluster
+        .ararat(&format!("backup-location set {name} --access-mode ReadWrite"))
+        .ok();
+    wait("the hold to be written", Duration::from_secs(60), || {
+        (held(cluster, &name)?.0 == "True").then_some(())
+    });
+    cluster.ararat(&format!("backup-location delete {name} --confirm")).ok();
+}
+
 #[test]
 fn what_is_held_outlives_its_time() {
     let Some(story) = bench::calm() else { return };

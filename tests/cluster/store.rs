@@ -68,6 +68,56 @@ fn a_store_that_refuses_for_a_minute_delays_a_backup_and_a_restore_but_fails_nei
     cluster.ararat(&format!("backup-location delete {name} --confirm")).ok();
 }
 
+/// As many as there are slots, and one more.
+const WAITING: usize = 5;
+
+#[test]
+fn backups_to_a_store_that_is_down_keep_those_to_another_one_from_nothing() {
+    let Some(story) = bench::calm() else { return };
+    let cluster = &story.cluster;
+    let Some(proxy) = or_skip(Toxiproxy::start()) else {
+        return;
+    };
+    let space = Space::new(cluster, &story.name("queue"));
+    let name = space.name.clone();
+    let address = proxy.open("s3", story.store.address());
+    story.location(&name, &story.store.location_through(address, &name), "");
+    cluster
+        .kubectl(&format!("create configmap -n {name} words --from-literal=a=b"))
+        .ok();
+    proxy.enable("s3", false);
+    wait("the location to be missed", Duration::from_secs(120), || {
+        (cluster.phase("backupstoragelocation", &name) == "Unavailable").then_some(())
+    });
+    let waiting: Vec<String> = (0..WAITING).map(|number| format!("{name}-{number}")).collect();
+    for backup in &waiting {
+        let document = serde_json::json!({
+            "apiVersion": "ararat.dev/v1alpha1", "kind": "Backup", "metadata": { "name": backup },
+            "spec": { "includedNamespaces": [name], "storageLocation": name },
+        });
+        cluster.apply("ararat", &document.to_string());
+    }
+    for backup in &waiting {
+        wait("the word that it waits", Duration::from_secs(60), || {
+            let described = cluster.ararat(&format!("backup describe {backup}"));
+            described.out.contains("Waiting for the location").then_some(())
+        });
+    }
+    cluster
+        .ararat(&format!("backup create {name} --include-namespaces {name} --wait"))
+        .ok();
+    // One that waits is stopped at once.
+    cluster.ararat(&format!("backup cancel {}", waiting[0])).ok();
+    let stopped = cluster.ended("backup", &waiting[0], Duration::from_secs(30));
+    assert_eq!(text(&stopped, "/status/phase"), "Canceled", "{stopped:#}");
+    proxy.enable("s3", true);
+    for backup in &waiting[1..] {
+        spotless(cluster, &cluster.ended("backup", backup, Duration::from_secs(120)));
+    }
+    drop(space);
+    cluster.ararat(&format!("backup-location delete {name} --confirm")).ok();
+}
+
 #[test]
 fn a_store_that_is_not_there_is_named_with_the_cause() {
     let Some(story) = bench::calm() else { return };

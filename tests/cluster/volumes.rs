@@ -222,6 +222,74 @@ fn volumes_of_a_pod_alone_are_chosen_by_rule_and_come_back_before_it_starts() {
     );
 }
 
+/// A pod alone with a volume of its own, and a folder of its node that it asks to be saved.
+const HOST_POD: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: both, annotations: {ararat.dev/backup-volumes: host}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: localhost/busybox
+    imagePullPolicy: Never
+    command: [sleep, '999999']
+    volumeMounts: [{name: kept, mountPath: /kept}, {name: host, mountPath: /host}]
+  volumes:
+  - {name: kept, emptyDir: {}}
+  - {name: host, hostPath: {path: /tmp/ararat-hosts/NAME, type: DirectoryOrCreate}}
+";
+
+#[test]
+fn a_folder_of_the_node_comes_back_beside_other_volumes_if_it_is_empty() {
+    let Some(story) = bench::alone() else { return };
+    let cluster = &story.cluster;
+    story.install("--host-path /tmp/ararat-hosts");
+    let space = Space::new(cluster, &story.name("host"));
+    let name = space.name.clone();
+    let runs = || {
+        let line = format!("wait -n {name} --for=condition=Ready pod/both --timeout=120s");
+        cluster.kubectl(&line).ok();
+    };
+    cluster.apply(&name, &HOST_POD.replace("NAME", &name));
+    runs();
+    cluster.shell(&name, "both", "echo kept >/kept/file; echo host >/host/file");
+    cluster
+        .ararat(&format!("backup create {name} --include-namespaces {name} --wait"))
+        .ok();
+    spotless(cluster, &cluster.object("backup", &name));
+    cluster.shell(&name, "both", "rm -r /host/*");
+    space.destroy();
+    cluster
+        .ararat(&format!("restore create {name} --from-backup {name} --wait"))
+        .ok();
+    spotless(cluster, &cluster.object("restore", &name));
+    runs();
+    assert_eq!(
+        cluster.shell(&name, "both", "cat /kept/file /host/file"),
+        "kept\nhost\n"
+    );
+
+    // What is in the folder is somebody's now: it stays, the pod starts, and that is said.
+    cluster.shell(&name, "both", "echo theirs >/host/file");
+    space.destroy();
+    cluster
+        .ararat(&format!("restore create {name}-again --from-backup {name} --wait"))
+        .ok();
+    cluster
+        .ararat(&format!("restore describe {name}-again --details"))
+        .ok()
+        .says(&["HostPathKept", "not empty"]);
+    runs();
+    assert_eq!(
+        cluster.shell(&name, "both", "cat /kept/file /host/file"),
+        "kept\ntheirs\n"
+    );
+    cluster.shell(&name, "both", "rm -r /host/*");
+    drop(space);
+    story.install("");
+}
+
 #[test]
 fn a_volume_that_did_not_change_moves_no_data() {
     let Some(story) = bench::alone() else { return };

@@ -1,6 +1,6 @@
 //! A volume is filled: its folder becomes what the snapshot says, or its device.
 
-use api::volume::{PodVolumeRestoreSpec, VolumeProgress};
+use api::volume::{FOLDER_KEPT, PodVolumeRestoreSpec, VolumeProgress};
 use engine::format::envelope::Access;
 use engine::repository::{Repository, StoredSnapshot};
 use engine::source::Pattern;
@@ -26,6 +26,11 @@ impl Task {
                 snapshot_id: Some(spec.snapshot_id.clone()),
                 ..Outcome::default()
             });
+        }
+        // What is in a folder of the node is somebody's; with the mark of a restore that was killed in it, it is ours.
+        let is_foreign = is_waited_for && spec.place.host_path.is_some();
+        if is_foreign && self.was_filled(found).map_err(|error| fail(&error))? {
+            return Ok(Outcome::failed(FOLDER_KEPT));
         }
         let repository = self.open(Access::Read)?;
         let snapshot = snapshot(&repository, &spec.snapshot_id).map_err(|error| fail(&error))?;
@@ -70,6 +75,10 @@ impl Task {
         if !was_begun {
             return Ok(false);
         }
+        self.was_filled(found)
+    }
+
+    fn was_filled(&self, found: &Found) -> Result<bool, Error> {
         marker::was_filled(&found.path).map_err(|error| Error::io("look at", &found.path, error))
     }
 }

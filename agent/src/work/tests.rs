@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use api::volume::PodVolumeStatus;
+use api::volume::{FOLDER_KEPT, PodVolumeStatus};
 use engine::repository::SnapshotFilter;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -184,6 +184,40 @@ fn a_pod_that_waits_is_told_and_its_folder_is_not_touched_again() {
     assert_eq!(task.run().unwrap().phase, VolumePhase::Completed);
     assert_eq!(std::fs::read_to_string(target.join("deep/1")).unwrap(), "the pod's own");
     assert!(!target.join(marker::RESTORED).exists());
+}
+
+/// The folder may be anybody's, whatever else its pod waits for.
+#[test]
+fn a_folder_of_the_node_is_filled_if_it_is_empty_and_left_if_it_is_not() {
+    let bench = Bench::new();
+    fill(&bench.volume("kubernetes.io~csi", "pvc-1"));
+    let snapshot = bench.back_up().snapshot_id.unwrap();
+    let folder = bench.folder.path().join("host/srv/data");
+    std::fs::create_dir_all(&folder).unwrap();
+    let restore = || {
+        let mut task = bench.restoring("pods/shop/db-0/host", &snapshot, "host");
+        let Volume::Restore(restore) = &mut task.volume else {
+            unreachable!("it is one")
+        };
+        restore.spec.place.host_path = Some("/srv/data".into());
+        task.places.host = Some(bench.folder.path().join("host"));
+        task.run().unwrap()
+    };
+    std::fs::write(folder.join("theirs"), "theirs").unwrap();
+    let kept = restore();
+    assert_eq!(
+        (kept.phase, kept.message.as_deref()),
+        (VolumePhase::Failed, Some(FOLDER_KEPT))
+    );
+    assert_eq!(listing(&folder).len(), 2, "it was touched");
+    std::fs::remove_file(folder.join("theirs")).unwrap();
+    assert_eq!(restore().phase, VolumePhase::Completed);
+    assert!(folder.join("deep/1").exists() && folder.join(marker::RESTORED).exists());
+    // An agent that was killed at it left its mark, and what it had written.
+    std::fs::rename(folder.join(marker::RESTORED), folder.join(marker::BEGUN)).unwrap();
+    std::fs::remove_file(folder.join("deep/1")).unwrap();
+    assert_eq!(restore().phase, VolumePhase::Completed);
+    assert!(folder.join("deep/1").exists());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
-use crate::hook::BackupHook;
+use crate::hook::{BackupHook, HookFailure};
 
 /// What is backed up, and how.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -91,13 +91,14 @@ pub struct BackupSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = crate::duration::PATTERN))]
     pub ttl: Option<String>,
-    /// Only find out what would be saved; `ararat backup create --dry-run` shows it.
+    /// Only find out what would be saved; `ararat backup create --dry-run` shows it, and removes this object. One that was left behind is removed an hour after its end.
     #[serde(default)]
     pub dry_run: bool,
     /// Stop this backup. What was read so far is used by the next one.
     #[serde(default)]
     pub cancel: bool,
-    /// Keep this backup whatever its time to live says.
+    /// Keep this backup whatever its time to live says. Once it is completed, this is kept in its repository, where the cluster that owns the location has it
+    /// written: then it counts in every cluster, and outlives this object. The condition Held says what the repository says.
     #[serde(default)]
     pub hold: bool,
 }
@@ -195,7 +196,8 @@ pub struct BackupStatus {
     /// Where it is.
     #[serde(default)]
     pub phase: BackupPhase,
-    /// What is the case: Committed (it can be restored), Canceled.
+    /// What is the case: Committed (it can be restored), Waiting (for its location, and why), Held (the repository says that it does not expire), Kept (it would have
+    /// expired, and is the last good one of its schedule).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The generation that this was said of.
@@ -237,18 +239,29 @@ pub struct BackupStatus {
     /// Pods whose pre hooks have run and whose post hooks have not: they run even when the controller was restarted in between.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub open_hooks: Vec<String>,
-    /// Pods all of whose hooks have run, with ` (not read)` behind those that were spared because one failed: they do not run twice when the controller was restarted.
+    /// Pods all of whose hooks have run: they do not run twice when the controller was restarted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub hooks_done: Vec<String>,
+    pub hooks_done: Vec<PodHooks>,
     /// Hooks that failed so far, the first hundred.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub hook_failures: Vec<String>,
+    pub hook_failures: Vec<HookFailure>,
     /// What was not saved. `ararat backup describe` shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errors: Option<u64>,
     /// What is worth knowing. `ararat backup describe` shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warnings: Option<u64>,
+}
+
+/// A pod whose hooks have run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodHooks {
+    /// NAMESPACE/POD/UID.
+    pub pod: String,
+    /// Its volumes were not read, since a hook had failed.
+    #[serde(default)]
+    pub not_read: bool,
 }
 
 /// How many objects.

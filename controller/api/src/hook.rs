@@ -16,6 +16,19 @@ pub enum OnError {
     Continue,
 }
 
+/// A hook that failed, as a status has it for the controller that takes over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HookFailure {
+    /// Which it was, and of which pod.
+    pub about: String,
+    /// What is done about it.
+    #[serde(default)]
+    pub on_error: OnError,
+    /// What is said of it.
+    pub message: String,
+}
+
 /// A command that runs in a container of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

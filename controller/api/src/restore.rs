@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backup::{HookCounts, VolumeCounts};
 use crate::condition::Condition;
-use crate::hook::RestoreHook;
+use crate::hook::{HookFailure, RestoreHook};
 
 /// What is restored, and how.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -96,7 +96,7 @@ pub struct RestoreSpec {
     /// Commands and containers that run in restored pods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<RestoreHook>,
-    /// Only find out what would be done; `ararat restore create --dry-run` shows it.
+    /// Only find out what would be done; `ararat restore create --dry-run` shows it, and removes this object. One that was left behind is removed an hour after its end.
     #[serde(default)]
     pub dry_run: bool,
     /// Stop this restore. What was made so far stays.
@@ -207,9 +207,9 @@ pub struct RestoreStatus {
     /// Hooks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks: Option<HookCounts>,
-    /// Hooks that have run, each with its pod, and why on a second line if one failed: they do not run twice when the controller was restarted.
+    /// Hooks that have run: they do not run twice when the controller was restarted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub hooks_done: Vec<String>,
+    pub hooks_done: Vec<HookDone>,
     /// The snapshot with log and results; there once the restore has ended.
     #[serde(default, rename = "recordID", skip_serializing_if = "Option::is_none")]
     pub record_id: Option<String>,
@@ -219,6 +219,17 @@ pub struct RestoreStatus {
     /// What is worth knowing. `ararat restore describe` shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warnings: Option<u64>,
+}
+
+/// A hook that has run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HookDone {
+    /// Its pod, its name and its number: `pods/NAMESPACE/POD HOOK NUMBER`.
+    pub hook: String,
+    /// Why it failed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<HookFailure>,
 }
 
 /// How many objects.

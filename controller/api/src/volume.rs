@@ -29,6 +29,9 @@ pub struct VolumePlace {
     pub host_path: Option<String>,
 }
 
+/// What an agent says of a folder of its node that it was to fill for a pod, and that is not empty.
+pub const FOLDER_KEPT: &str = "The folder of the node is not empty: it stays as it is, and the pod has what is in it";
+
 /// How a volume is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum VolumeMode {

@@ -11,6 +11,8 @@ pub const BACKUP_NAME: &str = "ararat.dev/backup-name";
 pub const RESTORE_NAME: &str = "ararat.dev/restore-name";
 /// Annotation on what a restore has made: the Restore's UID, which tells its own from what was there.
 pub const RESTORE_UID: &str = "ararat.dev/restore-uid";
+/// Annotation on a claim that a restore has made and that has not got its data yet: the UID of the Restore that fills it. It goes when the data is there.
+pub const AWAITS_DATA: &str = "ararat.dev/awaits-data";
 /// Label on what belongs to a Backup: its UID.
 pub const BACKUP_UID: &str = "ararat.dev/backup-uid";
 /// Label on a Backup: the Schedule that made it.

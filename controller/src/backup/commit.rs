@@ -8,22 +8,28 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use api::archive::{self, Record, VolumeRecord};
 use api::{BackupPhase, BackupSpec, BackupStatus, words};
+use engine::format::mark::MarkKind;
 use engine::repository::SnapshotFilter;
+use engine::repository::writer::Machine;
 use engine::source::SourceOptions;
-use engine::verbs::backup::{BackupOptions, Input, MemoryFile, OwnerNames, ParentChoice, backup};
+use engine::verbs::backup::{BackupOptions, BackupReport, Input, MemoryFile, OwnerNames, ParentChoice, backup};
 use engine::words::{Error, Progress, StoreFailure};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::collect;
 use super::survey::Survey;
-use super::work::Work;
+use super::work::{Work, unless};
 use crate::context::{engine_now, machine, now};
+use crate::location::sync;
 use crate::repositories::{Opened, blocking};
 
 /// Batches of documents on their way from the lists into the repository.
 const BATCHES: usize = 4;
+/// How long the engine is waited for when the backup is cancelled.
+const STOPS_WITHIN: Duration = Duration::from_secs(15);
 
 /// A Backup that can be restored.
 pub(super) struct Committed {
@@ -31,6 +37,8 @@ pub(super) struct Committed {
     pub(super) snapshot: String,
     /// Its status, as its record has it.
     pub(super) status: BackupStatus,
+    /// Whether it was held when it was committed.
+    pub(super) held: bool,
 }
 
 /// The commit of a Backup, if there is one.
@@ -45,7 +53,10 @@ pub(super) async fn find(opened: &Arc<Opened>, uid: &str) -> Result<Option<Commi
             ..SnapshotFilter::default()
         };
         let found = opened.repository.snapshots(&filter)?;
-        let Some(snapshot) = found.first() else { return Ok(None) };
+        // What was read until it was cancelled is no commit.
+        let Some(snapshot) = found.iter().find(|snapshot| !snapshot.summary.incomplete) else {
+            return Ok(None);
+        };
         let mut record = None;
         engine::verbs::read::read(
             &opened.repository,
@@ -60,6 +71,7 @@ pub(super) async fn find(opened: &Arc<Opened>, uid: &str) -> Result<Option<Commi
         Ok(Some(Committed {
             snapshot: snapshot.id.to_string(),
             status: record.status,
+            held: sync::is_held(snapshot),
         }))
     })
     .await?
@@ -106,11 +118,21 @@ pub(super) async fn commit(
         cancelled: AtomicBool::new(false),
         items: AtomicU64::new(0),
     });
-    let options = options(work);
+    let held = work.is_held();
+    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let labels = vec![
+        label(archive::LABEL_KIND, archive::KIND_BACKUP),
+        label(archive::LABEL_NAME, &work.name),
+        label(archive::LABEL_UID, &work.uid),
+    ];
+    let options = BackupOptions {
+        tags: held.then(|| archive::TAG_HOLD.to_owned()).into_iter().collect(),
+        ..options(&work.context.cluster, machine(&work.context.args.pod), labels)
+    };
     let name = source_name(&work.backup.spec);
-    let stored = {
+    let mut stored = {
         let (opened, watch) = (Arc::clone(opened), Arc::clone(&watch));
-        blocking(move || {
+        tokio::spawn(blocking(move || {
             let files = Box::new(Files {
                 receiver,
                 batch: Vec::new().into_iter(),
@@ -122,21 +144,56 @@ pub(super) async fn commit(
                 &options,
                 watch.as_ref(),
             )
-        })
+        }))
     };
-    let collected = async { feed(work, survey, volumes, status, &watch, sender).await };
-    let (stored, collected) = tokio::join!(stored, collected);
-    let (status, stored) = match (collected, stored?) {
+    // A kind may have any number of objects, and a page any number of tries: whoever stops it waits for none of them.
+    let collected = async {
+        let fed = unless(work.cancelled(), feed(work, survey, volumes, status, &watch, sender));
+        fed.await.unwrap_or_else(|| Err(anyhow!("The backup was cancelled")))
+    };
+    let stopped = async {
+        work.cancelled().await;
+        watch.cancelled.store(true, Ordering::Relaxed);
+        tokio::time::sleep(STOPS_WITHIN).await;
+    };
+    let ended = tokio::select! {
+        both = async { tokio::join!(&mut stored, collected) } => Some(both),
+        () = stopped => None,
+    };
+    let Some((stored, collected)) = ended else {
+        tokio::spawn(forget_late(Arc::clone(opened), stored));
+        return Err(anyhow!("The backup was cancelled"));
+    };
+    let (status, stored) = match (collected, stored??) {
         (_, Err(error)) if !matches!(error, Error::Interrupted) => return Err(error.into()),
         (Err(error), _) => return Err(error),
         (Ok(_), Err(error)) => return Err(error.into()),
+        (Ok(_), Ok(stored)) if stored.interrupted => return Err(anyhow!("The backup was cancelled")),
         (Ok(status), Ok(stored)) => (status, stored),
     };
     let snapshot = stored.snapshot.ok_or_else(|| anyhow!("The engine made no snapshot"))?;
     Ok(Committed {
         snapshot: snapshot.to_string(),
         status,
+        held,
     })
+}
+
+/// The engine may wait for its store longer than whoever cancels waits for it. What it has committed by then all the same is nobody's.
+async fn forget_late(opened: Arc<Opened>, stored: JoinHandle<Result<engine::words::Result<BackupReport>>>) {
+    let Ok(Ok(Ok(report))) = stored.await else { return };
+    let Some(snapshot) = report.snapshot.filter(|_| !report.interrupted) else {
+        return;
+    };
+    let reason = "its Backup was cancelled".to_owned();
+    let forgotten = blocking(move || {
+        opened
+            .repository
+            .mark(snapshot, MarkKind::Forget { reason }, engine_now())
+    });
+    if let Ok(Err(error)) = forgotten.await {
+        tracing::warn!("The snapshot {snapshot} of a cancelled Backup could not be forgotten: {error}");
+    }
 }
 
 /// Everything in the order of paths, and the word that it was everything.
@@ -153,10 +210,6 @@ async fn feed(
     let mut told = tokio::time::Instant::now();
     // The order of paths is that of the resources' names, and so is the order of the kinds.
     for kind in &survey.found.kinds {
-        if work.is_cancelled() {
-            watch.cancelled.store(true, Ordering::Relaxed);
-            return Err(anyhow!("The backup was cancelled"));
-        }
         let items = collect::of_kind(&work.context, survey, kind, true, &work.issues).await;
         if items.is_empty() {
             continue;
@@ -258,21 +311,16 @@ fn counts(volumes: &[VolumeRecord]) -> api::backup::VolumeCounts {
     }
 }
 
-fn options(work: &Work) -> BackupOptions {
-    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+fn options(cluster: &str, machine: Machine, labels: Vec<(String, String)>) -> BackupOptions {
     BackupOptions {
         clock: engine_now,
         time: None,
-        host: work.context.cluster.as_bytes().to_vec(),
+        host: cluster.as_bytes().to_vec(),
         user: b"ararat-controller".to_vec(),
         tags: Vec::new(),
-        labels: vec![
-            label(archive::LABEL_KIND, archive::KIND_BACKUP),
-            label(archive::LABEL_NAME, &work.name),
-            label(archive::LABEL_UID, &work.uid),
-        ],
+        labels,
         description: String::new(),
-        machine: machine(&work.context.args.pod),
+        machine,
         parent: ParentChoice::Newest,
         ignore_ctime: false,
         ignore_inode: false,
@@ -342,5 +390,62 @@ impl Iterator for Files {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::trial;
+
+    /// The bug: cancelling was seen between kinds only, and a kind may have 31,000 objects, in pages that are asked for again and again. Here one never ends.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_cancel_in_the_middle_of_a_kind_ends_the_commit_and_leaves_nothing_that_looks_whole() {
+        let repository = Arc::new(trial::repository("cancelled"));
+        let (sender, receiver) = mpsc::channel::<Batch>(BATCHES);
+        let watch = Arc::new(Watch {
+            cancelled: AtomicBool::new(false),
+            items: AtomicU64::new(0),
+        });
+        let (held, watched) = (Arc::clone(&repository), Arc::clone(&watch));
+        let stored = tokio::task::spawn_blocking(move || {
+            let files = Box::new(Files {
+                receiver,
+                batch: Vec::new().into_iter(),
+                ended: false,
+            });
+            let name = b"backups".to_vec();
+            let options = options("we", machine("pod"), Vec::new());
+            backup(&held, Input::Files { name, files }, &options, watched.as_ref())
+        });
+        let pages = async {
+            for number in 0_u32.. {
+                let file = MemoryFile {
+                    path: format!("objects/secrets/namespaces/a/{number:010}").into_bytes(),
+                    content: b"{}".to_vec(),
+                };
+                sender.send(Batch::Files(vec![file])).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            drop(sender);
+        };
+        let asked = Instant::now();
+        let cancel = tokio::time::sleep(Duration::from_millis(300));
+        assert_eq!(unless(cancel, pages).await, None);
+        watch.cancelled.store(true, Ordering::Relaxed);
+        let stored = stored.await.unwrap();
+        assert!(
+            matches!(&stored, Err(Error::Interrupted)) || stored.is_ok_and(|stored| stored.interrupted),
+            "it was committed"
+        );
+        assert!(asked.elapsed() < Duration::from_secs(30));
+        assert!(
+            trial::snapshots(&repository)
+                .iter()
+                .all(|snapshot| snapshot.summary.incomplete)
+        );
     }
 }

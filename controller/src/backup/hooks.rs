@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use api::BackupStatus;
-use api::backup::HookCounts;
-use api::hook::{ExecHook, OnError};
+use api::backup::{HookCounts, PodHooks};
+use api::hook::{ExecHook, HookFailure, OnError};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use serde_json::json;
@@ -17,11 +17,6 @@ use crate::cluster::exec;
 use crate::context::{is_passing, say, steady};
 use crate::volumes::facts::PodFacts;
 
-/// Behind a hook's failure that does not fail the backup.
-const GOES_ON: &str = " (onError: Continue)";
-/// Behind the key of a pod whose volumes were not read, since a hook had failed.
-const SPARED: &str = " (not read)";
-
 /// Failures that are written down.
 const FAILURES: usize = 100;
 
@@ -29,8 +24,8 @@ const FAILURES: usize = 100;
 #[derive(Clone, Default)]
 pub(super) struct HookState {
     open: Vec<String>,
-    done: Vec<String>,
-    failures: Vec<String>,
+    done: Vec<PodHooks>,
+    failures: Vec<HookFailure>,
     counts: HookCounts,
 }
 
@@ -57,17 +52,18 @@ impl HookState {
 
     fn close(&mut self, key: &str, were_read: bool) {
         self.open.retain(|open| open != key);
-        let spared = if were_read { "" } else { SPARED };
-        self.done.push(format!("{key}{spared}"));
+        self.done.push(PodHooks {
+            pod: key.to_owned(),
+            not_read: !were_read,
+        });
     }
 
     fn is_done(&self, key: &str) -> bool {
-        let keys = self.done.iter().map(|done| done.strip_suffix(SPARED).unwrap_or(done));
-        keys.into_iter().any(|done| done == key)
+        self.done.iter().any(|done| done.pod == key)
     }
 
     fn is_spared(&self, key: &str) -> bool {
-        self.done.iter().any(|done| done.strip_suffix(SPARED) == Some(key))
+        self.done.iter().any(|done| done.pod == key && done.not_read)
     }
 
     fn count(&mut self, about: &str, failure: Option<&str>, on_error: OnError) {
@@ -75,17 +71,12 @@ impl HookState {
         let Some(failure) = failure else { return };
         self.counts.failed += 1;
         if self.failures.len() < FAILURES {
-            let goes_on = if on_error == OnError::Continue { GOES_ON } else { "" };
-            self.failures.push(format!("{about}: {failure}{goes_on}"));
+            self.failures.push(HookFailure {
+                about: about.to_owned(),
+                on_error,
+                message: failure.to_owned(),
+            });
         }
-    }
-
-    /// The failures, and whether each fails the backup.
-    fn failures(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.failures.iter().map(|failure| match failure.strip_suffix(GOES_ON) {
-            Some(failure) => (failure, false),
-            None => (failure.as_str(), true),
-        })
     }
 
     fn written(&self) -> serde_json::Value {
@@ -101,11 +92,15 @@ impl HookState {
 impl Work {
     /// Tells once more of failures that a controller before this one has seen.
     pub(super) fn tell_hook_failures(&self) {
-        for (failure, is_error) in self.hook_state().failures() {
-            if is_error {
-                self.issues.error("HookFailed", "", failure);
-            } else {
-                self.issues.warning("HookFailed", "", failure);
+        for HookFailure {
+            about,
+            on_error,
+            message,
+        } in self.hook_state().failures
+        {
+            match on_error {
+                OnError::Fail => self.issues.error("HookFailed", about, message),
+                OnError::Continue => self.issues.warning("HookFailed", about, message),
             }
         }
     }
@@ -267,7 +262,15 @@ mod tests {
         assert!(next.is_done("a/spared/2") && next.is_spared("a/spared/2"));
         assert!(!next.is_done("a/open/3"));
         assert_eq!((next.counts.attempted, next.counts.failed), (3, 2));
-        let failures: Vec<(&str, bool)> = next.failures().collect();
-        assert_eq!(failures, [("pre hook y: exit 1", false), ("pre hook z: exit 2", true)]);
+        let failures: Vec<(&str, OnError, &str)> = next
+            .failures
+            .iter()
+            .map(|failure| (&*failure.about, failure.on_error, &*failure.message))
+            .collect();
+        let expected = [
+            ("pre hook y", OnError::Continue, "exit 1"),
+            ("pre hook z", OnError::Fail, "exit 2"),
+        ];
+        assert_eq!(failures, expected);
     }
 }

@@ -3,6 +3,7 @@
 //! What must hold: a pod whose pre hooks have begun is written down before they begin, and its post hooks run before that is taken back, whoever is the controller by
 //! then. A volume is read by one PodVolumeBackup an attempt, whose name follows from the backup, the source and the attempt: who begins again finds what there is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,13 +19,14 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::groups::Group;
-use super::hooks;
 use super::work::Work;
+use super::{hooks, placing};
 use crate::context::{Context, is_conflict, is_not_found, is_passing, say};
 use crate::volumes::agents::{self, NO_AGENT, Pulse, SILENCE, UNANSWERED};
 use crate::volumes::choose::Choice;
 use crate::volumes::facts::PodFacts;
 use crate::volumes::holder::{self, Hold};
+use crate::volumes::workload::Placing;
 use crate::watched::change;
 
 /// Groups that are under way at once. How many volumes are read at once is the agents' to say.
@@ -249,13 +251,15 @@ async fn attempt_to_read(
     name: &str,
     record: &mut VolumeRecord,
 ) -> Result<PodVolumeStatus, String> {
-    let hold = Hold {
+    let mut hold = Hold {
         namespace: record.namespace.clone(),
         claim: record.claim.clone().unwrap_or_default(),
         mode: record.mode,
         owner_kind: "Backup",
         owner_name: work.name.clone(),
         owner_uid: work.uid.clone(),
+        placing: Placing::default(),
+        taken: BTreeMap::new(),
     };
     let (node, place) = match pod {
         Some(pod) => {
@@ -274,6 +278,7 @@ async fn attempt_to_read(
             (pod.node.clone().unwrap_or_default(), place)
         }
         None => {
+            hold.placing = placing::of_claim(work, &hold.namespace, &hold.claim, &choice.folder).await;
             let held = tokio::select! {
                 held = holder::hold(&work.context, &hold, Instant::now() + HOLDER_TIMEOUT) => held,
                 () = cancelled(work) => Err("the backup was cancelled".to_owned()),

@@ -1,35 +1,35 @@
 //! The steps of one Backup: looked at, volumes read, objects and records committed. Each step finds out what was done before, so a controller that takes over goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use api::backup::VolumeAction;
-use api::condition::{self, Said};
+use api::condition::{self, Condition};
 use api::{Backup, BackupPhase, BackupStatus, duration, words};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::ending::{end, finish, set_finalizer};
 use super::hooks::HookState;
+use super::placing::Workloads;
 use super::survey::Survey;
+use super::waiting::{self, PATIENCE, Way};
 use super::{commit, groups, hooks, volumes};
-use crate::context::{Context, is_passing, is_servers_trouble, now};
+use crate::context::{Context, is_servers_trouble, now};
 use crate::issues::Issues;
 use crate::location;
 use crate::repositories::Opened;
 use crate::volumes::choose::{Cluster, choose};
 use crate::watched::change;
 
-/// Keeps a running Backup's object until its hooks are closed.
-const FINALIZER: &str = "ararat.dev/backup";
 /// A backup without a word on it lives so long.
 const TTL: Duration = Duration::from_secs(720 * 3600);
-/// How long a location that does not answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// One Backup that is being made.
 pub(super) struct Work {
@@ -40,17 +40,23 @@ pub(super) struct Work {
     pub(super) location: String,
     /// Why there is no location that it could go to.
     no_location: Option<String>,
+    /// Its location was reached, so whatever it has waited for is over.
+    went_on: AtomicBool,
     pub(super) issues: Issues,
     pub(super) hooks: Mutex<HookState>,
     /// Held while that is written down.
     pub(super) writing_hooks: tokio::sync::Mutex<()>,
+    /// What was looked at for claims that no running pod mounts, by namespace.
+    pub(super) workloads: tokio::sync::Mutex<HashMap<String, Workloads>>,
 }
 
 /// How a backup ended before its end.
-enum Stop {
+pub(super) enum Stop {
     Invalid(Vec<String>),
     Cancelled,
     Failed(anyhow::Error),
+    /// Not at all: it is taken up again when its location can be used.
+    Waits(String),
 }
 
 impl From<anyhow::Error> for Stop {
@@ -83,6 +89,8 @@ pub(super) async fn work(context: Arc<Context>, seen: Arc<Backup>) {
     let location = location::chosen(&context.watches.locations.all(), named.as_deref());
     let (location, no_location) = match location {
         Ok(location) => (location.name_any(), None),
+        // It was there, and may come back.
+        Err(_) if waiting::since(&backup).is_some() => (named.unwrap_or_default(), None),
         Err(why) => (named.unwrap_or_default(), Some(why)),
     };
     let work = Arc::new(Work {
@@ -90,9 +98,11 @@ pub(super) async fn work(context: Arc<Context>, seen: Arc<Backup>) {
         uid: backup.uid().unwrap_or_default(),
         location,
         no_location,
+        went_on: AtomicBool::new(false),
         issues: Issues::default(),
         hooks: Mutex::new(HookState::of(&status)),
         writing_hooks: tokio::sync::Mutex::default(),
+        workloads: tokio::sync::Mutex::default(),
         context,
         backup,
     });
@@ -103,6 +113,7 @@ pub(super) async fn work(context: Arc<Context>, seen: Arc<Backup>) {
         Err(Stop::Failed(error)) if is_servers_trouble(&error) => {
             return tracing::warn!("The Backup {} is taken up again: {error:#}", work.name);
         }
+        Err(Stop::Waits(why)) => return wait(&work, &why).await,
         Err(stop) => {
             hooks::thaw(&work).await;
             end(&work, stop).await;
@@ -142,11 +153,14 @@ async fn steps(work: &Arc<Work>, status: &BackupStatus) -> Result<(), Stop> {
         expiration: expiration(spec.ttl.as_deref(), &started),
         cluster_id: Some(work.context.cluster.clone()),
         storage_location: Some(work.location.clone()),
+        conditions: work.conditions(),
         ..BackupStatus::default()
     };
+    work.went_on.store(true, Ordering::Relaxed);
     let survey;
     if spec.dry_run {
-        survey = Survey::look(&work.context, spec, &work.issues).await?;
+        let looked = work.unless_cancelled(Survey::look(&work.context, spec, &work.issues));
+        survey = looked.await??;
         let volumes = chosen(work, &survey)?.len() as u64;
         let planned = json!({
             "phase": BackupPhase::Planned,
@@ -154,6 +168,7 @@ async fn steps(work: &Arc<Work>, status: &BackupStatus) -> Result<(), Stop> {
             "startTimestamp": started,
             "completionTimestamp": Time(now()),
             "storageLocation": work.location,
+            "conditions": work.conditions(),
             "volumes": { "total": volumes, "completed": 0, "failed": 0 },
         });
         work.patch(&planned).await?;
@@ -173,7 +188,8 @@ async fn steps(work: &Arc<Work>, status: &BackupStatus) -> Result<(), Stop> {
         "backup {} begins; location {}, cluster {}",
         work.name, work.location, work.context.cluster
     ));
-    survey = Survey::look(&work.context, spec, &work.issues).await?;
+    let looked = work.unless_cancelled(Survey::look(&work.context, spec, &work.issues));
+    survey = looked.await??;
     let records = read_volumes(work, &survey).await?;
     if work.is_cancelled() {
         return Err(Stop::Cancelled);
@@ -185,6 +201,10 @@ async fn steps(work: &Arc<Work>, status: &BackupStatus) -> Result<(), Stop> {
         match commit::commit(work, &opened, &survey, &records, &began_status(work, &started)).await {
             Ok(committed) => break committed,
             Err(_) if work.is_cancelled() => return Err(Stop::Cancelled),
+            // What was read so far is found again.
+            Err(error) if commit::may_pass(&error) && refused(work).is_some() => {
+                return Err(waits_or_fails(work, format!("{error:#}")));
+            }
             Err(error) if commit::may_pass(&error) && started_within(&started, PATIENCE.saturating_mul(2)) => {
                 tracing::warn!(
                     "The Backup {} could not be committed, trying again: {error:#}",
@@ -207,17 +227,10 @@ async fn steps(work: &Arc<Work>, status: &BackupStatus) -> Result<(), Stop> {
 
 /// Looks for the commit of a controller that died after it; a store that does not answer is waited for.
 async fn committed_before(work: &Work, opened: &Arc<Opened>) -> Result<Option<commit::Committed>, Stop> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        match commit::find(opened, &work.uid).await {
-            Ok(found) => return Ok(found),
-            Err(_) if work.is_cancelled() => return Err(Stop::Cancelled),
-            Err(error) if commit::may_pass(&error) && Instant::now() < until => {
-                tracing::warn!("{} could not be looked for at {}: {error:#}", work.name, work.location);
-                tokio::time::sleep(Duration::from_secs(5)).await;
-            }
-            Err(error) => return Err(Stop::Failed(error)),
-        }
+    match work.unless_cancelled(commit::find(opened, &work.uid)).await? {
+        Ok(found) => Ok(found),
+        Err(error) if commit::may_pass(&error) => Err(waits_or_fails(work, format!("{error:#}"))),
+        Err(error) => Err(Stop::Failed(error)),
     }
 }
 
@@ -246,51 +259,66 @@ fn expiration(ttl: Option<&str>, started: &Time) -> Option<Time> {
     started.0.checked_add(ttl).ok().map(Time)
 }
 
-/// Opens the location; one that does not answer is waited for, with the reason in the status.
+/// Opens the location. One that cannot be used now is waited for, and not here: others may have a turn meanwhile.
 async fn open(work: &Work) -> Result<Arc<Opened>, Stop> {
-    let until = Instant::now() + PATIENCE;
-    let mut said = String::new();
-    let mut changes = work.context.watches.locations.changes();
-    loop {
-        changes.mark_unchanged();
-        let why = match work.context.watches.locations.named(&work.location) {
-            None => format!("The BackupStorageLocation {} is not there any more", work.location),
-            Some(location) => {
-                if let Err(why) = location::may_write(&location) {
-                    return Err(Stop::Invalid(vec![why]));
-                }
-                // Who owns it must be known of the spec as it is now: what was said before it was changed says nothing.
-                match location::can_write(&work.context, &location) {
-                    Err(why) => why,
-                    Ok(()) => match work.context.repositories.open(&location).await {
-                        Ok(opened) => return Ok(opened),
-                        Err(error) => format!("{error:#}"),
-                    },
-                }
+    let why = match work.context.watches.locations.named(&work.location) {
+        None => format!("The BackupStorageLocation {} is not there any more", work.location),
+        Some(location) => {
+            if let Err(why) = location::may_write(&location) {
+                return Err(Stop::Invalid(vec![why]));
             }
-        };
-        if work.is_cancelled() {
-            return Err(Stop::Cancelled);
+            // Who owns it must be known of the spec as it is now: what was said before it was changed says nothing.
+            match location::can_write(&work.context, &location) {
+                Err(why) => why,
+                Ok(()) => match work.unless_cancelled(work.context.repositories.open(&location)).await? {
+                    Ok(opened) => return Ok(opened),
+                    Err(error) => format!("{error:#}"),
+                },
+            }
         }
-        if Instant::now() > until {
-            return Err(Stop::Failed(anyhow!(
-                "The location {} cannot be used: {why}",
-                work.location
-            )));
-        }
-        if said != why {
-            work.context
-                .event(
-                    &work.backup,
-                    true,
-                    "LocationUnavailable",
-                    format!("Waiting for the location {}: {why}", work.location),
-                )
-                .await;
-            said = why;
-        }
-        change(&mut changes, Duration::from_secs(5)).await;
+    };
+    if work.is_cancelled() {
+        return Err(Stop::Cancelled);
     }
+    Err(waits_or_fails(work, why))
+}
+
+/// Why the location cannot be used at this moment, as far as it is known.
+fn refused(work: &Work) -> Option<String> {
+    let location = work.context.watches.locations.named(&work.location)?;
+    location::can_write(&work.context, &location).err()
+}
+
+/// A backup that has waited long enough fails.
+fn waits_or_fails(work: &Work, why: String) -> Stop {
+    let location = work.context.watches.locations.named(&work.location);
+    let way = Way::of(&work.context, location.as_deref());
+    match work.waits_since() {
+        Some(since) if waiting::is_over(since, way, now()) => {
+            Stop::Failed(anyhow!("The location {} cannot be used: {why}", work.location))
+        }
+        Some(_) | None => Stop::Waits(why),
+    }
+}
+
+/// Writes down what a backup waits for; since when stays as it is.
+async fn wait(work: &Work, why: &str) {
+    let said = waiting::said(&work.location, why, work.backup.metadata.generation);
+    let mut conditions = work.conditions();
+    if work.waits_since().is_some() {
+        if waiting::says(&work.backup, &said) {
+            return;
+        }
+        conditions = work.backup.status.clone().unwrap_or_default().conditions;
+    }
+    condition::set(&mut conditions, &said, now());
+    let patch = json!({ "conditions": conditions, "storageLocation": work.location });
+    if let Err(error) = work.patch(&patch).await {
+        return tracing::warn!("Could not write what the Backup {} waits for: {error:#}", work.name);
+    }
+    work.context
+        .event(&work.backup, true, "LocationUnavailable", said.message)
+        .await;
 }
 
 fn chosen(work: &Work, survey: &Survey) -> Result<Vec<crate::volumes::choose::Choice>, Stop> {
@@ -334,116 +362,13 @@ async fn read_volumes(work: &Arc<Work>, survey: &Survey) -> Result<Vec<api::arch
     Ok(records)
 }
 
-/// Says how it ended, once it is committed.
-async fn finish(work: &Work, committed: commit::Committed) -> Result<(), Stop> {
-    let mut status = committed.status;
-    let mut conditions = work.backup.status.clone().unwrap_or_default().conditions;
-    let said = Said {
-        kind: "Committed",
-        holds: true,
-        reason: "Committed",
-        message: format!("Snapshot {} has it", committed.snapshot),
-        generation: work.backup.metadata.generation,
-    };
-    condition::set(&mut conditions, &said, now());
-    status.conditions = conditions;
-    status.observed_generation = work.backup.metadata.generation;
-    status.snapshot_id = Some(committed.snapshot);
-    let mut patch = serde_json::to_value(&status).context("The status is no JSON")?;
-    if let Some(patch) = patch.as_object_mut() {
-        for emptied in ["openHooks", "hooksDone"] {
-            patch.insert(emptied.to_owned(), json!([]));
-        }
+/// Does something until it is done, or gives it up where it stands when `stop` is over.
+pub(super) async fn unless<T>(stop: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = stop => None,
+        done = work => Some(done),
     }
-    work.patch(&patch).await?;
-    let (errors, warnings) = (status.errors.unwrap_or_default(), status.warnings.unwrap_or_default());
-    let note = format!("{:?}: {errors} errors, {warnings} warnings", status.phase);
-    work.context
-        .event(&work.backup, errors > 0, "Ended", note.clone())
-        .await;
-    tracing::info!("Backup {}: {note}", work.name);
-    Ok(())
-}
-
-/// Says how it ended, without a commit.
-async fn end(work: &Work, stop: Stop) {
-    let (phase, reason, message) = match &stop {
-        Stop::Invalid(errors) => (BackupPhase::FailedValidation, "Invalid", errors.join("; ")),
-        Stop::Cancelled => (BackupPhase::Canceled, "Canceled", "It was cancelled".to_owned()),
-        Stop::Failed(error) => (BackupPhase::Failed, "Failed", format!("{error:#}")),
-    };
-    let mut conditions = work.backup.status.clone().unwrap_or_default().conditions;
-    let said = Said {
-        kind: "Committed",
-        holds: false,
-        reason,
-        message: message.clone(),
-        generation: work.backup.metadata.generation,
-    };
-    condition::set(&mut conditions, &said, now());
-    let (warnings, errors) = work.issues.counts();
-    let mut patch = json!({
-        "phase": phase,
-        "conditions": conditions,
-        "observedGeneration": work.backup.metadata.generation,
-        "completionTimestamp": Time(now()),
-        "openHooks": [],
-        "hooksDone": [],
-        "warnings": warnings,
-        "errors": errors,
-    });
-    if let Some(patch) = patch.as_object_mut() {
-        match &stop {
-            Stop::Invalid(errors) => patch.insert("validationErrors".to_owned(), json!(errors)),
-            Stop::Failed(_) => patch.insert("failureReason".to_owned(), json!(message)),
-            Stop::Cancelled => None,
-        };
-    }
-    if let Err(error) = work.patch(&patch).await {
-        tracing::warn!("Could not write how the Backup {} ended: {error:#}", work.name);
-    }
-    work.context
-        .event(&work.backup, phase != BackupPhase::Canceled, reason, message.clone())
-        .await;
-    tracing::info!("Backup {}: {phase:?}: {message}", work.name);
-}
-
-async fn set_finalizer(context: &Context, backup: &Backup, wanted: bool) -> Result<()> {
-    let api: Api<Backup> = context.api();
-    for _ in 0..60 {
-        let current = match api.get_opt(&backup.name_any()).await {
-            Ok(Some(current)) if current.uid() == backup.uid() => current,
-            Ok(_) => return Ok(()),
-            Err(error) if is_passing(&error) => {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let mut finalizers = current.metadata.finalizers.clone().unwrap_or_default();
-        let has = finalizers.iter().any(|finalizer| finalizer == FINALIZER);
-        if has == wanted || (wanted && current.metadata.deletion_timestamp.is_some()) {
-            return Ok(());
-        }
-        finalizers.retain(|finalizer| finalizer != FINALIZER);
-        if wanted {
-            finalizers.push(FINALIZER.to_owned());
-        }
-        let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": current.resource_version() } });
-        match api
-            .patch(&backup.name_any(), &PatchParams::default(), &Patch::Merge(patch))
-            .await
-        {
-            Ok(_) => return Ok(()),
-            Err(error) if crate::context::is_not_found(&error) => return Ok(()),
-            // Somebody else has written meanwhile.
-            Err(error) if crate::context::is_conflict(&error) || is_passing(&error) => {
-                tokio::time::sleep(Duration::from_millis(200)).await
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(anyhow!("the API server does not answer"))
 }
 
 impl Work {
@@ -463,6 +388,44 @@ impl Work {
                 backup.spec.cancel || backup.metadata.deletion_timestamp.is_some()
             }
             _ => false,
+        }
+    }
+
+    /// Is over when somebody wants it to stop.
+    pub(super) async fn cancelled(&self) {
+        let mut changes = self.context.watches.backups.changes();
+        loop {
+            changes.mark_unchanged();
+            if self.is_cancelled() {
+                return;
+            }
+            change(&mut changes, Duration::from_secs(5)).await;
+        }
+    }
+
+    /// Does something that is dropped where it stands when somebody wants the backup to stop.
+    async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, Stop> {
+        unless(self.cancelled(), work).await.ok_or(Stop::Cancelled)
+    }
+
+    /// Since when it waits for its location without a break.
+    fn waits_since(&self) -> Option<Timestamp> {
+        let went_on = self.went_on.load(Ordering::Relaxed);
+        waiting::since(&self.backup).filter(|_| !went_on)
+    }
+
+    /// What was said of it, but that it waits.
+    pub(super) fn conditions(&self) -> Vec<Condition> {
+        let mut conditions = self.backup.status.clone().unwrap_or_default().conditions;
+        waiting::end(&mut conditions, self.backup.metadata.generation);
+        conditions
+    }
+
+    /// Whether somebody holds it by now.
+    pub(super) fn is_held(&self) -> bool {
+        match self.context.watches.backups.named(&self.name) {
+            Some(backup) if backup.uid().as_deref() == Some(&self.uid) => backup.spec.hold,
+            _ => self.backup.spec.hold,
         }
     }
 

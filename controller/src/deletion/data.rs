@@ -9,7 +9,7 @@ use engine::repository::{Repository, SnapshotFilter, StoredSnapshot};
 use engine::words::SessionId;
 
 use crate::context::engine_now;
-use crate::location::sync::label;
+use crate::location::sync::{self, label};
 use crate::repositories::{Opened, blocking};
 
 /// Forgets all that bears a backup's UID, its snapshot `known` even if it cannot be read, and the records of these restores. Whoever does it twice does
@@ -24,6 +24,32 @@ pub async fn forget(opened: &Arc<Opened>, uid: &str, known: Option<SessionId>, r
         mark(&opened.repository, &uid, known, &restores)
     })
     .await?
+}
+
+/// Whether the repository says that a backup is held.
+///
+/// # Errors
+/// What the store says.
+pub async fn is_held(opened: &Arc<Opened>, uid: &str) -> Result<bool> {
+    let (opened, uid) = (Arc::clone(opened), uid.to_owned());
+    blocking(move || {
+        let listing = opened.repository.listing(&SnapshotFilter::default())?;
+        let is_damaged = |saved: &sync::Saved<'_>| {
+            let mut damaged = listing.damaged.iter();
+            let mark = format!("f/{}.", saved.snapshot.id);
+            saved.uid == uid && damaged.any(|damage| damage.name.starts_with(&mark))
+        };
+        // What cannot be read may be the word that it is held.
+        let unknown = sync::saved(&listing.snapshots).iter().any(is_damaged);
+        Ok(unknown || any_held(&listing.snapshots, &uid))
+    })
+    .await?
+}
+
+fn any_held(snapshots: &[StoredSnapshot], uid: &str) -> bool {
+    sync::saved(snapshots)
+        .iter()
+        .any(|saved| saved.uid == uid && saved.is_held())
 }
 
 fn mark(repository: &Repository, uid: &str, known: Option<SessionId>, restores: &[String]) -> Result<()> {
@@ -80,6 +106,20 @@ mod tests {
                 .collect();
             assert_eq!(left, [other]);
         }
+    }
+
+    #[test]
+    fn what_the_repository_holds_is_seen_before_it_is_forgotten() {
+        let repository = trial::repository("deletion-held");
+        let held = trial::save(&repository, KIND_BACKUP, "b1", 20, &[(archive::RECORD, "{}")]);
+        trial::save(&repository, KIND_BACKUP, "b2", 10, &[(archive::RECORD, "{}")]);
+        let tags = vec![archive::TAG_HOLD.to_owned()];
+        repository.mark(held, MarkKind::Tags { tags }, engine_now()).unwrap();
+        let snapshots = trial::snapshots(&repository);
+        assert_eq!(
+            ["b1", "b2", "b3"].map(|uid| any_held(&snapshots, uid)),
+            [true, false, false]
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use kube::ResourceExt;
 use serde_json::json;
 
 use crate::context::{Context, now};
-use crate::location;
+use crate::location::{self, hold};
 
 /// The condition of a backup that is kept though its time to live is over.
 const KEPT: &str = "Kept";
@@ -106,10 +106,10 @@ fn why_it_stays(backup: &Backup, backups: &[Arc<Backup>], now: Timestamp) -> Opt
     is_last(backup, &last_of_schedules(backups)).then_some("it is the last good backup of its schedule")
 }
 
-/// Whether the time of a backup is over, and nobody holds it.
+/// Whether the time of a backup is over, and nobody holds it: not its spec, and not its repository, which hears of a release first.
 fn is_over(backup: &Backup, now: Timestamp) -> bool {
     let expiration = backup.status.as_ref().and_then(|status| status.expiration.as_ref());
-    expiration.is_some_and(|expiration| expiration.0 <= now) && !backup.spec.hold
+    expiration.is_some_and(|expiration| expiration.0 <= now) && !backup.spec.hold && !hold::is_said(backup)
 }
 
 fn is_last(backup: &Backup, last: &[String]) -> bool {

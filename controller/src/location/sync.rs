@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use api::archive::{self, Record};
 use api::delete_request::DeletePhase;
-use api::{Backup, BackupPhase, DeleteBackupRequest, PodVolumeBackup, words};
+use api::{Backup, BackupPhase, BackupStatus, DeleteBackupRequest, PodVolumeBackup, words};
 use engine::repository::{Repository, StoredSnapshot};
 use engine::verbs::read::read;
 use kube::ResourceExt;
@@ -30,6 +30,18 @@ pub struct Saved<'a> {
     pub name: &'a str,
     /// The UID of its Backup in the cluster that made it.
     pub uid: &'a str,
+}
+
+impl Saved<'_> {
+    /// Whether the repository says that it is held.
+    pub fn is_held(&self) -> bool {
+        is_held(self.snapshot)
+    }
+}
+
+/// Whether a snapshot bears the tag of what is held.
+pub fn is_held(snapshot: &StoredSnapshot) -> bool {
+    snapshot.summary.tags.iter().any(|tag| tag == archive::TAG_HOLD)
 }
 
 /// The value of a snapshot's label.
@@ -84,6 +96,8 @@ pub struct Plan<'a> {
     pub create: Vec<(Saved<'a>, String)>,
     /// Backups that were made and have no status yet.
     pub finish: Vec<(Saved<'a>, String)>,
+    /// Backups of this location that can be restored, with their snapshots: what the one and the other say of holding it is compared.
+    pub here: Vec<(Saved<'a>, Arc<Backup>)>,
     /// Backups whose data is gone.
     pub remove: Vec<Arc<Backup>>,
 }
@@ -120,6 +134,10 @@ pub fn plan<'a>(
                 let phase = backup.status.as_ref().map_or(BackupPhase::New, |status| status.phase);
                 if phase == BackupPhase::New && is_synced(backup) {
                     plan.finish.push((*saved, backup.name_any()));
+                }
+                let is_here = |status: &BackupStatus| status.storage_location.as_deref() == Some(location);
+                if phase.is_restorable() && backup.status.as_ref().is_some_and(is_here) {
+                    plan.here.push((*saved, Arc::clone(backup)));
                 }
             }
             None if deletions.iter().any(|deletion| means(deletion, saved)) => {}

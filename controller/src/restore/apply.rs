@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::existing::{self, Met};
-use super::facts::template_path;
-use super::fields::{self, text};
+use super::fields;
 use super::owners;
 use super::plan::Item;
 use super::refusal::{Freed, Verdict, advice, judge};
@@ -23,6 +22,7 @@ use super::rewrite::{self, Rewritten, rewrite, stamp};
 use super::tally::count;
 use super::work::{Refusal, Work};
 use crate::context::say;
+use crate::volumes::workload::{mounts, template_path};
 
 /// How long the server may be busy or away, for one object.
 const BUSY: Duration = Duration::from_secs(600);
@@ -169,6 +169,13 @@ fn full(work: &Work, place: usize, kind: &Kind, rewritten: &Rewritten, reference
         }
     }
     stamp(&mut full, &work.backup, &work.name, &work.uid);
+    if work.claim_awaits(item) {
+        fields::set(
+            &mut full,
+            &["metadata", "annotations", api::words::AWAITS_DATA],
+            Value::String(work.uid.clone()),
+        );
+    }
     full
 }
 
@@ -331,25 +338,8 @@ fn missing_data(work: &Work, place: usize, object: &Value) -> Option<String> {
         .empty_claims
         .iter()
         .filter(|(namespace, _)| *namespace == *item.target)
-        .map(|(_, name)| name)
-        .peekable();
-    empty.peek()?;
-    let mounted: Vec<&str> = fields::items(object, &format!("{path}/spec/volumes"))
-        .filter_map(|volume| text(volume, "/persistentVolumeClaim/claimName"))
-        .collect();
-    let of_set: Vec<String> = fields::items(object, "/spec/volumeClaimTemplates")
-        .map(|claim| format!("{}-{}-", fields::name(claim), item.facts.name))
-        .collect();
-    let is_of_set = |claim: &str| {
-        of_set.iter().any(|start| {
-            claim
-                .strip_prefix(start.as_str())
-                .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
-        })
-    };
-    empty
-        .find(|claim| mounted.contains(&claim.as_str()) || is_of_set(claim))
-        .cloned()
+        .map(|(_, name)| name);
+    empty.find(|claim| mounts(object, path, claim)).cloned()
 }
 
 fn postpone(work: &Work, place: usize, refusal: Refusal) {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::fields::{is_true, items, text, texts};
 use super::nodes::Nodes;
 use super::rules::{self, Omission};
+use crate::volumes::workload::template_path;
 
 /// An object of the backup.
 #[derive(Clone, Debug, PartialEq)]
@@ -180,21 +181,6 @@ impl Owner {
             uid: part("/uid"),
             controls: is_true(owner, "/controller"),
         }
-    }
-}
-
-/// Where the template of a workload's pods is.
-pub fn template_path(resource: &str) -> Option<&'static str> {
-    match resource {
-        "pods" => Some(""),
-        "cronjobs.batch" => Some("/spec/jobTemplate/spec/template"),
-        "deployments.apps"
-        | "statefulsets.apps"
-        | "daemonsets.apps"
-        | "replicasets.apps"
-        | "jobs.batch"
-        | "replicationcontrollers" => Some("/spec/template"),
-        _ => None,
     }
 }
 

@@ -10,20 +10,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::hook::{self, Moment, OnError, RestoreExecHook, RestoreHook};
+use api::hook::{self, HookFailure, Moment, OnError, RestoreExecHook, RestoreHook};
+use api::restore::HookDone;
 use api::selection::{Globs, selects};
 use futures::StreamExt;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use self::done::Failure;
 use self::pods::{Readiness, readiness};
-use super::facts::template_path;
 use super::fields::{self, text};
 use super::tally::count;
 use super::work::Work;
 use crate::cluster::exec;
 use crate::issues::Issues;
+use crate::volumes::workload::template_path;
 
 /// How long a container may take to start unless the hook says otherwise.
 const WAIT: Duration = Duration::from_secs(300);
@@ -173,7 +173,7 @@ async fn of_workload(work: &Arc<Work>, expected: &Expected) {
         Ok(pods) => pods,
         Err(why) => {
             for (name, hook) in &expected.hooks {
-                tell(work, &work.about(item), &failure(name, hook, &why));
+                tell(work, &failure(&work.about(item), name, hook, &why));
             }
             return;
         }
@@ -182,16 +182,16 @@ async fn of_workload(work: &Arc<Work>, expected: &Expected) {
         for (number, (name, hook)) in expected.hooks.iter().enumerate() {
             let about = format!("pods/{}/{pod}", item.target);
             let key = format!("{about} {name} {number}");
-            if work.known().hooks_done.iter().any(|entry| done::is_of(entry, &key)) {
+            if work.known().hooks_done.iter().any(|entry| entry.hook == key) {
                 continue;
             }
             let failure = match in_pod(work, &item.target, &pod, hook).await {
                 Ok(()) => None,
                 Err(_) if work.stop.is_asked() => return,
-                Err(why) => Some(failure(name, hook, &why)),
+                Err(why) => Some(failure(&about, name, hook, &why)),
             };
             if let Some(failure) = &failure {
-                tell(work, &about, failure);
+                tell(work, failure);
             } else {
                 count(&work.tally.hooks_attempted);
                 work.issues.log(&format!("{about}: the hook {name} has run"));
@@ -215,7 +215,7 @@ async fn in_pod(work: &Work, namespace: &str, pod: &str, hook: &RestoreExecHook)
 }
 
 /// Writes down that a hook has run, and how.
-async fn note(work: &Work, entry: String) {
+async fn note(work: &Work, entry: HookDone) {
     let _noting = work.hooks.noting.lock().await;
     let done = {
         let mut known = work.known();
@@ -260,34 +260,39 @@ async fn started(work: &Work, namespace: &str, pod: &str, hook: &RestoreExecHook
     }
 }
 
-fn failure(name: &str, hook: &RestoreExecHook, why: &str) -> Failure {
-    Failure {
+fn failure(about: &str, name: &str, hook: &RestoreExecHook, why: &str) -> HookFailure {
+    HookFailure {
+        about: about.to_owned(),
         on_error: hook.on_error,
         message: format!("The hook {name} ({}) failed: {why}", hook.command.join(" ")),
     }
 }
 
-fn tell(work: &Work, about: &str, failure: &Failure) {
+fn tell(work: &Work, failure: &HookFailure) {
     count(&work.tally.hooks_attempted);
     count(&work.tally.hooks_failed);
-    say(&work.issues, about, failure);
+    say(&work.issues, failure);
 }
 
-fn say(issues: &Issues, about: &str, failure: &Failure) {
-    match failure.on_error {
-        OnError::Fail => issues.error("HookFailed", about, failure.message.clone()),
-        OnError::Continue => issues.warning("HookFailed", about, failure.message.clone()),
+fn say(issues: &Issues, failure: &HookFailure) {
+    let HookFailure {
+        about,
+        on_error,
+        message,
+    } = failure.clone();
+    match on_error {
+        OnError::Fail => issues.error("HookFailed", about, message),
+        OnError::Continue => issues.warning("HookFailed", about, message),
     }
 }
 
 /// Says once more of hooks that ran before that they failed, for a controller that takes over. `done` is what is written down of them. Gives how many there are.
-pub fn tell_again(issues: &Issues, done: &[String]) -> u64 {
-    let mut failed = 0;
-    for (about, failure) in done::failures(done) {
-        say(issues, about, &failure);
-        failed += 1;
-    }
-    failed
+pub fn tell_again(issues: &Issues, done: &[HookDone]) -> u64 {
+    let failures = done.iter().filter_map(|done| done.failure.as_ref());
+    failures.fold(0, |failed, failure| {
+        say(issues, failure);
+        failed + 1
+    })
 }
 
 #[cfg(test)]

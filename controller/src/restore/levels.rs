@@ -1,6 +1,7 @@
 //! The whole of a restore, level by level: the ground first (definitions, namespaces, settings, claims), then data into the claims, and then, namespace by namespace as
 //! their data is there, everything that may start pods; what could not be made at first; gates; owners that came later; hooks.
 
+mod awaited;
 mod ground;
 mod recreate;
 
@@ -70,6 +71,10 @@ pub async fn run(work: &Arc<Work>) -> Result<()> {
     for (place, refusal) in postponed(work, |item| item.level.tier == Tier::Claims) {
         apply::give_up(work, place, &refusal);
     }
+    match work.stop.or(awaited::look(work)).await {
+        Ok(looked) => looked?,
+        Err(_) => return Ok(()),
+    }
     let mut pods = JoinSet::new();
     let done = rest(work, &mut pods).await;
     // Who fills volumes ends by himself when the restore is stopped, and lets go of what he holds.
@@ -115,14 +120,16 @@ async fn rest(work: &Arc<Work>, pods: &mut JoinSet<bool>) -> Result<()> {
     let slots = Arc::new(Semaphore::new(FILLED_AT_ONCE));
     let mut filling = JoinSet::new();
     let mut waiting: BTreeMap<Arc<str>, usize> = BTreeMap::new();
-    for target in targets(work) {
+    let mut targets = targets(work);
+    volumes::place_by_workloads(work, &mut targets).await?;
+    for target in targets {
         let (work, slots) = (Arc::clone(work), Arc::clone(&slots));
         *waiting.entry(Arc::from(target.namespace.as_str())).or_default() += 1;
         filling.spawn(async move {
             // The slots are never closed.
             let _slot = slots.acquire_owned().await;
             let claim = (target.namespace.clone(), target.name.clone());
-            let filled = volumes::fill(Arc::clone(&work), target).await;
+            let filled = volumes::fill(Arc::clone(&work), target).await && awaited::end(&work, &claim).await;
             if !filled {
                 work.known().empty_claims.insert(claim.clone());
             }
@@ -188,13 +195,14 @@ fn targets(work: &Work) -> Vec<Target> {
         let Some(record) = work.claim_record(&item.facts.namespace, &item.facts.name) else {
             continue;
         };
+        let claim = (item.target.to_string(), item.facts.name.to_string());
+        if work.known().empty_claims.contains(&claim) {
+            // That it stays without its data was said.
+            continue;
+        }
         let made = work.known().claims.contains(&place);
         match decide(record, made, work.spec().restore_volumes) {
-            Decision::Fill => targets.push(Target {
-                namespace: item.target.to_string(),
-                name: item.facts.name.to_string(),
-                record: record.clone(),
-            }),
+            Decision::Fill => targets.push(Target::new(&item.target, &item.facts.name, record)),
             Decision::Empty(why) => {
                 work.issues
                     .log(&format!("{}: it comes back empty: {why}", work.about(item)));
@@ -209,7 +217,6 @@ fn targets(work: &Work) -> Vec<Target> {
                          empty volume by `--restore-volumes=false`"
                     ),
                 );
-                let claim = (item.target.to_string(), item.facts.name.to_string());
                 work.known().empty_claims.insert(claim);
                 count(&work.tally.volumes_total);
                 count(&work.tally.volumes_failed);
@@ -271,11 +278,7 @@ fn fill_pods(work: &Arc<Work>, filling: &mut JoinSet<bool>, slots: &Arc<Semaphor
     for place in places {
         let item = work.item(place);
         for record in work.pod_records(&item.facts.namespace, &item.facts.name) {
-            let target = Target {
-                namespace: item.target.to_string(),
-                name: item.facts.name.to_string(),
-                record: record.clone(),
-            };
+            let target = Target::new(&item.target, &item.facts.name, record);
             let (work, slots) = (Arc::clone(work), Arc::clone(slots));
             count(&work.tally.volumes_total);
             filling.spawn(async move {

@@ -33,6 +33,15 @@ impl Nodes {
                 .any(|labels| labels.get(HOSTNAME).is_some_and(|name| name == hostname))
     }
 
+    /// A label of the node of that name.
+    pub fn label(&self, hostname: &str, label: &str) -> Option<&str> {
+        let node = self
+            .0
+            .iter()
+            .find(|labels| labels.get(HOSTNAME).is_some_and(|name| name == hostname))?;
+        node.get(label).map(String::as_str)
+    }
+
     /// Whether a node fits a selector of nodes (a list of terms, of which one must hold), or nothing is known.
     pub fn fit(&self, selector: &Value) -> bool {
         if self.0.is_empty() || selector.pointer("/nodeSelectorTerms").is_none() {

@@ -125,6 +125,7 @@ async fn compare(work: &Work, place: usize, content: &[u8], here: &Circumstances
         ));
     }
     let has_data = work.claim_has_data(item);
+    let awaits = has_data && annotation(&existing, words::AWAITS_DATA).is_some();
     let found = differences(
         resource,
         &comparable(&rewritten.object),
@@ -137,6 +138,10 @@ async fn compare(work: &Work, place: usize, content: &[u8], here: &Circumstances
             ("conflict", "it is here, and existingResourcePolicy is Fail")
         }
         Handling::Recreate if has_data || !found.is_empty() => ("recreate", ""),
+        _ if awaits => (
+            "update",
+            "it awaits its data since an earlier restore, and gets it unless a pod mounts it",
+        ),
         _ if found.is_empty() => ("unchanged", if has_data { "its data stays as it is" } else { "" }),
         Handling::Leave => ("skip", "it is here and stays as it is"),
         Handling::Update => ("update", ""),

@@ -21,6 +21,7 @@ use serde_json::Value;
 use super::fields::{self, map_mut, remove, remove_all, remove_annotations, remove_empty, retain};
 use super::mapping::Mapping;
 use super::nodes::Nodes;
+use crate::volumes::workload::template_path;
 
 pub use claim::class as class_of_claim;
 pub use pod::{WAIT, add_first, wait_for_volumes};
@@ -123,7 +124,7 @@ pub fn rewrite(resource: &str, mut object: Value, circumstances: &Circumstances)
             .as_str()
             .is_none_or(|finalizer| !FINALIZERS.contains(&finalizer))
     });
-    remove_annotations(&mut object, &[words::RESTORE_UID]);
+    remove_annotations(&mut object, &[words::RESTORE_UID, words::AWAITS_DATA]);
     if let Some(labels) = map_mut(&mut object, "/metadata/labels") {
         labels.retain(|name, _| name != words::RESTORE_NAME && name != words::BACKUP_NAME);
     }
@@ -186,7 +187,7 @@ fn by_kind(resource: &str, rewritten: &mut Rewritten, circumstances: &Circumstan
         _ => {}
     }
     if resource != "pods"
-        && let Some(path) = super::facts::template_path(resource)
+        && let Some(path) = template_path(resource)
     {
         pod::template(object, path, circumstances, notes);
     }

@@ -5,12 +5,14 @@
 
 mod lost;
 mod place;
+mod placing;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::archive::VolumeRecord;
-use api::volume::{PodVolumeRestoreSpec, PodVolumeStatus, VolumePhase};
+use api::volume::{FOLDER_KEPT, PodVolumeRestoreSpec, PodVolumeStatus, VolumePhase};
 use api::{PodVolumeRestore, words};
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
@@ -19,10 +21,12 @@ use tokio::time::Instant;
 
 pub use self::lost::tell as tell_lost;
 use self::place::{Found, Lost};
+pub use self::placing::place as place_by_workloads;
 use super::tally::count;
 use super::work::Work;
 use crate::context::{Context, is_conflict, is_passing, say};
 use crate::volumes::agents::{self, NO_AGENT, Pulse, SILENCE, UNANSWERED};
+use crate::volumes::workload::Placing;
 use crate::watched::change;
 
 /// How often a volume is tried whose pod or node went away.
@@ -39,9 +43,24 @@ pub struct Target {
     pub name: String,
     /// What was saved.
     pub record: VolumeRecord,
+    /// Where the claim may be.
+    pub placing: Placing,
+    /// Other claims of the same workload that had better be on other nodes.
+    pub siblings: BTreeSet<String>,
 }
 
 impl Target {
+    /// Of a record whose volume is that of a claim, or a pod, with this name in this namespace.
+    pub fn new(namespace: &str, name: &str, record: &VolumeRecord) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            record: record.clone(),
+            placing: Placing::default(),
+            siblings: BTreeSet::new(),
+        }
+    }
+
     /// What it is called in issues.
     pub fn about(&self) -> String {
         match (&self.record.claim, &self.record.volume) {
@@ -63,11 +82,13 @@ enum Ended {
     Gone(String),
     /// It cannot be done.
     Failed(&'static str, String),
+    /// What is there is somebody's, and stays.
+    Kept(String),
     /// The restore was stopped.
     Stopped,
 }
 
-/// Fills a volume, and says what went wrong. Gives whether its data is there.
+/// Fills a volume, and says what went wrong. Gives whether its data is there, or in its place what whoever mounts it is to have.
 pub async fn fill(work: Arc<Work>, target: Target) -> bool {
     let (about, is_claim) = (target.about(), target.is_claim());
     let filled = fill_by_attempts(&work, target).await;
@@ -99,6 +120,11 @@ async fn fill_by_attempts(work: &Arc<Work>, target: Target) -> bool {
                 work.issues.error(reason, about, why);
                 count(&work.tally.volumes_failed);
                 return false;
+            }
+            Ended::Kept(why) => {
+                work.issues.warning("HostPathKept", about, why);
+                count(&work.tally.volumes_skipped);
+                return true;
             }
             Ended::Stopped => return false,
         }
@@ -183,6 +209,7 @@ async fn attempt(work: &Work, target: &Target, attempt: usize) -> Ended {
         Ok(found) => found,
         Err(Lost::Stopped) => return Ended::Stopped,
         Err(Lost::Never(reason, why)) => return Ended::Failed(reason, why),
+        Err(Lost::Kept(why)) => return Ended::Kept(why),
     };
     if let Some(known) = &known
         && known.spec.place.pod_uid != found.place.pod_uid
@@ -197,7 +224,7 @@ async fn attempt(work: &Work, target: &Target, attempt: usize) -> Ended {
     }
     match wait(work, target, &name, &found).await {
         Ended::Done(status) => finished(work, target, None, *status).await,
-        other @ (Ended::Gone(_) | Ended::Failed(..) | Ended::Stopped) => other,
+        other @ (Ended::Gone(_) | Ended::Failed(..) | Ended::Kept(_) | Ended::Stopped) => other,
     }
 }
 
@@ -206,6 +233,9 @@ async fn finished(work: &Work, target: &Target, known: Option<&PodVolumeRestore>
     let failed = matches!(status.phase, VolumePhase::Failed | VolumePhase::Canceled);
     if failed && work.stop.is_asked() {
         return Ended::Stopped;
+    }
+    if !target.is_claim() && is_kept(&status) {
+        return Ended::Kept(FOLDER_KEPT.to_owned());
     }
     let pod_uid = known.map(|known| known.spec.place.pod_uid.clone());
     if failed && target.is_claim() && place::is_gone(work, target, pod_uid.as_deref()).await {
@@ -216,6 +246,11 @@ async fn finished(work: &Work, target: &Target, known: Option<&PodVolumeRestore>
         );
     }
     Ended::Done(Box::new(status))
+}
+
+/// Whether the agent has left a folder of its node alone, for something was in it.
+fn is_kept(status: &PodVolumeStatus) -> bool {
+    status.phase == VolumePhase::Failed && status.message.as_deref() == Some(FOLDER_KEPT)
 }
 
 async fn make(work: &Work, target: &Target, name: &str, found: &Found) -> Result<(), String> {
@@ -368,5 +403,22 @@ pub async fn cancel_all(context: &Context, restore_uid: &str) {
                 );
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_not_empty_is_no_failure_and_any_other_trouble_is() {
+        let status = |phase, message: &str| PodVolumeStatus {
+            phase,
+            message: Some(message.to_owned()),
+            ..PodVolumeStatus::default()
+        };
+        assert!(is_kept(&status(VolumePhase::Failed, FOLDER_KEPT)));
+        assert!(!is_kept(&status(VolumePhase::Failed, "No space left")));
+        assert!(!is_kept(&status(VolumePhase::Completed, FOLDER_KEPT)));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api::Restore;
 use api::archive::VolumeRecord;
-use api::restore::RestoreSpec;
+use api::restore::{HookDone, RestoreSpec};
 use api::selection::Kind;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -76,7 +76,7 @@ pub struct Known {
     /// Workloads whose pods have hooks.
     pub expected: Vec<Expected>,
     /// Hooks that have run, each with its pod.
-    pub hooks_done: Vec<String>,
+    pub hooks_done: Vec<HookDone>,
     /// Objects that cannot be made yet.
     pub postponed: BTreeMap<usize, Refusal>,
     /// Namespaces here that were met while they were being deleted, and when first.
@@ -208,6 +208,15 @@ impl Work {
             && self
                 .claim_record(&item.facts.namespace, &item.facts.name)
                 .is_some_and(|record| record.snapshot_id.is_some())
+    }
+
+    /// Whether an object is a claim that is not to be used before its data is there, or that of another backup.
+    pub fn claim_awaits(&self, item: &Item) -> bool {
+        &*item.facts.resource == "persistentvolumeclaims"
+            && self.spec().restore_volumes
+            && self
+                .claim_record(&item.facts.namespace, &item.facts.name)
+                .is_some_and(|record| record.snapshot_id.is_some() || record.error.is_some())
     }
 
     /// Whether an object is a claim, or a pod, whose data comes back.

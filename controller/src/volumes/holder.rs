@@ -1,7 +1,7 @@
 //! Holder pods: tiny pods without rights that do nothing but mount a claim, so that the agent of their node can read or fill it. They are in the claim's namespace
 //! and pass the restricted Pod Security standard; the scheduler chooses their node, which also binds claims that wait for a first consumer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +13,14 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::workload::Placing;
 use crate::context::{Context, is_conflict, is_not_found, is_passing, say};
 use crate::watched::change;
 
 /// The name of the volume in the pod.
 pub const VOLUME: &str = "data";
+/// Label: the same for holder pods that had better be on different nodes.
+const GROUP: &str = "ararat.dev/holder-group";
 /// Annotation: the UID of the Backup or Restore that the pod holds the claim for.
 const OWNER: &str = "ararat.dev/holder-for";
 
@@ -36,6 +39,10 @@ pub struct Hold {
     pub owner_name: String,
     /// Its UID.
     pub owner_uid: String,
+    /// Where it may be: where those may be that mount the claim otherwise.
+    pub placing: Placing,
+    /// Labels of nodes, with the values of those where others are that it had better not meet.
+    pub taken: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A pod that holds a claim.
@@ -63,7 +70,7 @@ pub async fn hold(context: &Context, hold: &Hold, deadline: Instant) -> Result<H
     let name = name(hold);
     let pod = manifest(context, hold, &name)?;
     let mut changes = context.watches.holders.changes();
-    let mut seen = None;
+    let (mut seen, mut refused) = (None, None);
     loop {
         changes.mark_unchanged();
         if let Some(pod) = context.watches.holders.get(&hold.namespace, &name) {
@@ -84,9 +91,10 @@ pub async fn hold(context: &Context, hold: &Hold, deadline: Instant) -> Result<H
             }
         } else {
             match pods.create(&PostParams::default(), &pod).await {
-                Ok(_) => {}
+                Ok(_) => refused = None,
                 // Ours of before, which the watch has not shown yet; or one that is still ending.
-                Err(error) if is_conflict(&error) || is_passing(&error) => {}
+                Err(error) if is_conflict(&error) => {}
+                Err(error) if is_passing(&error) => refused = Some(say(&error)),
                 Err(error) => {
                     return Err(format!(
                         "The pod that holds the claim {} could not be made: {}",
@@ -99,7 +107,7 @@ pub async fn hold(context: &Context, hold: &Hold, deadline: Instant) -> Result<H
         if Instant::now() > deadline {
             let why = match &seen {
                 Some(pod) => reason(context, pod).await,
-                None => "it was not seen".to_owned(),
+                None => refused.unwrap_or_else(|| "it was not seen".to_owned()),
             };
             release(context, &hold.namespace, &name).await;
             return Err(format!(
@@ -216,14 +224,21 @@ fn manifest(context: &Context, hold: &Hold, name: &str) -> Result<Pod, String> {
     if let Some(container) = container.as_object_mut() {
         container.insert(uses.0.to_owned(), uses.1);
     }
-    let labels = BTreeMap::from([
+    let mut labels = BTreeMap::from([
         (words::HOLDER, hold.owner_kind.to_ascii_lowercase()),
         ("app.kubernetes.io/name", "ararat-holder".to_owned()),
         ("app.kubernetes.io/part-of", "ararat".to_owned()),
         // It lives for moments, and is never part of what is backed up.
         (words::EXCLUDE, "true".to_owned()),
     ]);
-    let pod = json!({
+    let group = match hold.placing.apart() {
+        Some((group, _)) => words::label_value(&words::derived_name("group", &[&hold.owner_uid, group])),
+        None => String::new(),
+    };
+    if !group.is_empty() {
+        labels.insert(GROUP, group.clone());
+    }
+    let mut pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
@@ -247,5 +262,8 @@ fn manifest(context: &Context, hold: &Hold, name: &str) -> Result<Pod, String> {
             "volumes": [{ "name": VOLUME, "persistentVolumeClaim": { "claimName": hold.claim } }],
         },
     });
+    if let Some(spec) = pod.get_mut("spec") {
+        hold.placing.apply(spec, (GROUP, &group), &hold.taken);
+    }
     serde_json::from_value(pod).map_err(|error| error.to_string())
 }

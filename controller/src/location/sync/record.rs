@@ -8,6 +8,7 @@ use api::{Backup, BackupPhase, BackupSpec, BackupStatus, words};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
+use super::super::hold;
 use super::Saved;
 use crate::backup::SYNCED;
 
@@ -27,6 +28,8 @@ pub fn backup_of(
         storage_location: Some(location.to_owned()),
         cancel: false,
         dry_run: false,
+        // The record has what was asked for when it was written; the tag may be of yesterday.
+        hold: saved.is_held(),
         ..record.spec.clone()
     };
     let mut backup = Backup::new(name, spec);
@@ -82,5 +85,8 @@ fn committed(saved: &Saved<'_>, ended: Timestamp) -> Vec<Condition> {
     };
     let mut conditions = Vec::new();
     condition::set(&mut conditions, &said, ended);
+    if saved.is_held() {
+        condition::set(&mut conditions, &hold::in_repository(None), ended);
+    }
     conditions
 }

@@ -208,6 +208,40 @@ fn a_record_becomes_a_backup_that_is_never_taken_for_new() {
     assert!(status.snapshot_id.is_some() && status.completion_timestamp.is_some());
 }
 
+/// Its record has the spec of its start; what was said since stands in the tags of its snapshot.
+#[test]
+fn a_backup_that_is_found_again_is_held_if_its_snapshot_is_tagged_so() {
+    for (at_start, tagged) in [(false, true), (true, false)] {
+        let mut snapshot = snapshot(1, "a", "u1");
+        if tagged {
+            snapshot.summary.tags = vec![archive::TAG_HOLD.to_owned()];
+        }
+        let snapshots = [snapshot];
+        let record = Record {
+            spec: BackupSpec {
+                hold: at_start,
+                ..BackupSpec::default()
+            },
+            ..Record::default()
+        };
+        let (mut backup, status) = record::backup_of(&record, &saved(&snapshots)[0], "a", "ararat", "main");
+        assert_eq!(backup.spec.hold, tagged);
+        backup.status = Some(status);
+        assert_eq!(super::super::hold::is_said(&backup), tagged);
+    }
+}
+
+#[test]
+fn only_backups_of_this_location_are_compared_with_its_snapshots() {
+    let snapshots = [snapshot(1, "a", "u1")];
+    let compared = |backup: Arc<Backup>| plan(&saved(&snapshots), &[backup], &[], "main", true).here.len();
+    assert_eq!(compared(backup("a", "u1", BackupPhase::Completed, Some(1))), 1);
+    assert_eq!(compared(backup("a", "u1", BackupPhase::Deleting, Some(1))), 0);
+    let mut elsewhere = Backup::clone(&backup("a", "u1", BackupPhase::Completed, Some(1)));
+    elsewhere.status.as_mut().unwrap().storage_location = Some("same-store-by-another-name".to_owned());
+    assert_eq!(compared(Arc::new(elsewhere)), 0);
+}
+
 #[test]
 fn labels_that_anybody_wrote_on_a_backup_make_it_no_other_one() {
     let mut mine = Backup::clone(&backup("a", "u1", BackupPhase::Completed, None));

@@ -297,6 +297,16 @@ fn pods_wait_for_their_own_volumes_as_the_user_of_their_files() {
     assert_eq!(fields::annotation(&pod, words::RESTORE_UID), Some("uid"));
 }
 
+/// A claim that awaits its data may be backed up, and is compared with one that has it.
+#[test]
+fn what_a_restore_says_on_a_claim_is_not_part_of_it() {
+    let claim = made(
+        "persistentvolumeclaims",
+        json!({ "metadata": { "name": "data", "annotations": { words::AWAITS_DATA: "u1", words::RESTORE_UID: "u1", "kept": "yes" } } }),
+    );
+    assert_eq!(claim.object["metadata"]["annotations"], json!({ "kept": "yes" }));
+}
+
 #[test]
 fn what_is_made_is_the_same_when_it_is_made_again() {
     let object = json!({ "metadata": { "name": "a", "namespace": "other", "labels": { "x": "y" } }, "spec": { "clusterIP": "10.0.0.1", "ports": [{ "port": 80, "nodePort": 30001 }] } });

@@ -1,8 +1,9 @@
 //! Where a volume is while it is filled: a pod that holds its claim, or the pod that it belongs to; and whether that is still there.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use api::volume::VolumePlace;
+use api::volume::{FOLDER_KEPT, VolumePlace};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::{Api, ResourceExt};
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use super::super::rewrite::WAIT;
 use super::super::work::Work;
-use super::Target;
+use super::{Target, placing};
 use crate::context::{say, steady};
 use crate::volumes::holder::{self, Hold};
 
@@ -18,9 +19,6 @@ use crate::volumes::holder::{self, Hold};
 const HOLDER_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a pod may take until its init container runs.
 const POD_TIMEOUT: Duration = Duration::from_secs(600);
-
-/// A pod that waits for a folder of its node for so long has found nothing in it: it would have gone on at once.
-const EMPTY_AFTER: Duration = Duration::from_secs(15);
 /// How long a holder pod may take to go.
 const GONE_WITHIN: Duration = Duration::from_secs(60);
 
@@ -38,6 +36,8 @@ pub enum Lost {
     Stopped,
     /// It cannot be mounted, for this reason.
     Never(&'static str, String),
+    /// What is there is somebody's, and stays.
+    Kept(String),
 }
 
 /// Finds, or makes, the pod that a volume is filled through.
@@ -57,6 +57,8 @@ fn hold_of(work: &Work, target: &Target) -> Hold {
         owner_kind: "Restore",
         owner_name: work.name.clone(),
         owner_uid: work.uid.clone(),
+        placing: target.placing.clone(),
+        taken: BTreeMap::new(),
     }
 }
 
@@ -66,7 +68,10 @@ async fn of_claim(work: &Work, target: &Target) -> Result<Found, Lost> {
     let never = |error: kube::Error| Lost::Never("VolumeFailed", say(&error));
     let claim = steady(|| claims.get(&target.name)).await.map_err(never)?;
     class_is_here(work, &claim).await?;
-    let hold = hold_of(work, target);
+    let hold = Hold {
+        taken: placing::taken(work, target).await,
+        ..hold_of(work, target)
+    };
     let held = holder::hold(&work.context, &hold, Instant::now() + HOLDER_TIMEOUT).await;
     let held = held.map_err(|why| Lost::Never("ClaimNotMounted", why))?;
     // It is bound now: pods do not run before.
@@ -121,14 +126,12 @@ async fn class_is_here(work: &Work, claim: &PersistentVolumeClaim) -> Result<(),
 
 /// A pod that waits for its own volumes: found once its init container runs.
 ///
-/// A folder of the node may hold what is somebody's, and a volume that is filled becomes what the snapshot says, whatever was in it. So such a folder is filled only
-/// when the pod is known to wait for it alone, and goes on waiting: then there is nothing in it.
+/// A folder of the node may hold what is somebody's, and a volume that is filled becomes what the snapshot says, whatever was in it. So the agent fills such a folder
+/// only if it is empty. A pod that waits for it alone does not even wait if it is not.
 async fn of_pod(work: &Work, target: &Target) -> Result<Found, Lost> {
     let pods: Api<Pod> = Api::namespaced(work.context.client.clone(), &target.namespace);
     let until = Instant::now() + POD_TIMEOUT;
     let volume = target.record.volume.clone().unwrap_or_default();
-    let waits_for_others = work.pod_records(&target.record.namespace, &target.name).len() > 1;
-    let mut runs_since = None;
     loop {
         let pod = match steady(|| pods.get_opt(&target.name)).await {
             Ok(Some(pod)) => pod,
@@ -149,20 +152,7 @@ async fn of_pod(work: &Work, target: &Target) -> Result<Found, Lost> {
         let state = waiting.unwrap_or_default();
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
         let host_path = host_path(&pod, &volume);
-        if let Some(path) = host_path.as_ref().filter(|_| waits_for_others) {
-            return Err(Lost::Never(
-                "HostPathNotFilled",
-                format!(
-                    "The folder {path} of the node is filled only if it is known to be empty, which cannot be seen while the pod waits for other volumes as well"
-                ),
-            ));
-        }
-        let runs_for = match &state.running {
-            Some(_) => runs_since.get_or_insert_with(Instant::now).elapsed(),
-            None => Duration::ZERO,
-        };
-        let is_known = state.running.is_some() && (host_path.is_none() || runs_for > EMPTY_AFTER);
-        if let Some(node) = node.filter(|_| is_known) {
+        if let Some(node) = node.filter(|_| state.running.is_some()) {
             return Ok(Found {
                 node,
                 place: VolumePlace {
@@ -177,13 +167,13 @@ async fn of_pod(work: &Work, target: &Target) -> Result<Found, Lost> {
             });
         }
         if state.terminated.is_some_and(|ended| ended.exit_code == 0) {
-            let why = match host_path {
-                Some(path) => format!(
-                    "The folder {path} of the node was not empty: it stays as it is, and the pod has begun with it"
+            return Err(match host_path {
+                Some(_) => Lost::Kept(FOLDER_KEPT.to_owned()),
+                None => Lost::Never(
+                    "PodRuns",
+                    "The pod has begun already: its volume is its own now".to_owned(),
                 ),
-                None => "The pod has begun already: its volume is its own now".to_owned(),
-            };
-            return Err(Lost::Never("PodRuns", why));
+            });
         }
         if Instant::now() > until {
             let waiting = state.waiting.and_then(|waiting| waiting.message.or(waiting.reason));
