@@ -12,6 +12,7 @@ pub mod named;
 pub mod readiness;
 pub mod refusal;
 pub mod removal;
+pub mod request;
 pub mod selector;
 pub mod wait;
 

@@ -8,8 +8,6 @@ use api::{Backup, BackupPhase, BackupStatus, Schedule};
 use engine::words::Error;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::PostParams;
-use serde_json::Value;
 
 use super::plan;
 use crate::args::Global;
@@ -18,7 +16,7 @@ use crate::args::cluster::ClusterArgs;
 use crate::args::labels::{DryRun, LabelArgs};
 use crate::args::output::{Format, OutputArgs};
 use crate::cluster::wait::{Waited, until};
-use crate::cluster::{Cluster, checks, download, named};
+use crate::cluster::{Cluster, checks, download, named, request};
 use crate::failure::{self, Failure, PARTIAL};
 use crate::output::description::lasted;
 use crate::output::progress::Shown;
@@ -82,6 +80,7 @@ impl Create {
                     &Created {
                         wait: self.wait,
                         format,
+                        named_after: self.from_schedule.clone().filter(|_| self.name.is_none()),
                     },
                 )
             }
@@ -142,17 +141,14 @@ fn print_made(backup: &Backup, format: Format) -> Result<u8> {
 pub struct Created {
     pub wait: bool,
     pub format: Format,
+    /// What its name was made of, with the present second; none if somebody has named it.
+    pub named_after: Option<String>,
 }
 
 /// Makes a Backup and waits for it, if that was asked for. Gives the exit code.
 pub fn make(cluster: &Cluster, backup: &Backup, created: &Created) -> Result<u8> {
-    let name = backup.name_any();
-    let made: Value = cluster.run(async {
-        let typed = serde_json::from_value(serde_json::to_value(backup)?)?;
-        Ok(serde_json::to_value(
-            cluster.raw::<Backup>().create(&PostParams::default(), &typed).await?,
-        )?)
-    })?;
+    let made = cluster.run(request::post(cluster, backup, created.named_after.as_deref()))?;
+    let name = request::name_of(&made);
     let is_told = created.format.is_table() && !cluster.global.quiet;
     if is_told {
         show::line(&format!("Backup request \"{name}\" submitted successfully."))?;

@@ -5,8 +5,6 @@ use api::archive::Results;
 use api::download_request::DownloadKind;
 use api::{Backup, Restore, RestorePhase, RestoreStatus, Schedule};
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
-use kube::api::PostParams;
 
 use super::plan;
 use crate::args::Global;
@@ -15,7 +13,7 @@ use crate::args::labels::{DryRun, LabelArgs};
 use crate::args::output::{Format, OutputArgs};
 use crate::args::restore::RestoreSpecArgs;
 use crate::cluster::wait::{Waited, until};
-use crate::cluster::{Cluster, checks, download, named};
+use crate::cluster::{Cluster, checks, download, named, request};
 use crate::failure::{self, Failure, PARTIAL};
 use crate::output::description::lasted;
 use crate::output::progress::Shown;
@@ -70,16 +68,16 @@ impl Create {
         }
     }
 
+    /// What its name is made of, with the present second; none if somebody has named it.
+    fn named_after(&self) -> Option<&str> {
+        let source = self.from_backup.as_deref().or(self.from_schedule.as_deref());
+        source.filter(|_| self.name.is_none())
+    }
+
     fn restore(&self, namespace: &str) -> Restore {
-        let source = self
-            .from_backup
-            .as_deref()
-            .or(self.from_schedule.as_deref())
-            .unwrap_or_default();
-        let name = self
-            .name
-            .clone()
-            .unwrap_or_else(|| api::cron::name_at(source, Timestamp::now()));
+        let named = self.name.clone();
+        let name =
+            named.unwrap_or_else(|| api::cron::name_at(self.named_after().unwrap_or_default(), Timestamp::now()));
         let mut spec = self.spec.spec();
         spec.backup_name.clone_from(&self.from_backup);
         spec.schedule_name.clone_from(&self.from_schedule);
@@ -120,13 +118,8 @@ impl Create {
     }
 
     fn make(&self, cluster: &Cluster, restore: &Restore, format: Format) -> Result<u8> {
-        let name = restore.name_any();
-        let made = cluster.run(async {
-            let typed = serde_json::from_value(serde_json::to_value(restore)?)?;
-            Ok(serde_json::to_value(
-                cluster.raw::<Restore>().create(&PostParams::default(), &typed).await?,
-            )?)
-        })?;
+        let made = cluster.run(request::post(cluster, restore, self.named_after()))?;
+        let name = request::name_of(&made);
         let is_told = format.is_table() && !cluster.global.quiet;
         if is_told {
             show::line(&format!("Restore request \"{name}\" submitted successfully."))?;

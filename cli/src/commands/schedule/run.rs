@@ -49,6 +49,7 @@ impl Run {
         let created = Created {
             wait: self.wait,
             format: self.output.output.or_json(global.json),
+            named_after: Some(self.name.clone()),
         };
         make(&cluster, &backup, &created)
     }
