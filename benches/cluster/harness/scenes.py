@@ -158,11 +158,14 @@ def four(cluster: Cluster, meter: Meter, asked) -> Iterator[tuple[str, dict]]:
     corpus(volume_folder(cluster, "four", "one"))
     corpus(volume_folder(cluster, "four", "two"), backwards=True)
     folders = " ".join(str(volume_folder(cluster, "four", name)) for name in ("small", "sparse", "one", "two"))
-    for round in range(asked.rounds):
-        # The same data through the engine alone, from the node.
+    # The same data through the engine alone, from the node. Once before, unmeasured: whoever reads files first that were just made reads them for the others too.
+    for round in range(-1, asked.rounds):
         cluster.repo("init")
-        yield "four folders: first `ararat repo backup`", meter.phase(lambda: cluster.repo(f"backup {folders}"))
-        yield "four folders: unchanged `ararat repo backup`", meter.phase(lambda: cluster.repo(f"backup {folders}"))
+        first = meter.phase(lambda: cluster.repo(f"backup {folders}"))
+        again = meter.phase(lambda: cluster.repo(f"backup {folders}"))
+        if round >= 0:
+            yield "four folders: first `ararat repo backup`", first
+            yield "four folders: unchanged `ararat repo backup`", again
         for left in (cluster.bucket / "alone", cluster.work / "alone.cache"):
             shutil.rmtree(left)
         (cluster.work / "alone.key").unlink()
