@@ -18,7 +18,6 @@ mod fields;
 mod hooks;
 mod levels;
 mod mapping;
-mod nodes;
 mod order;
 mod owners;
 mod plan;

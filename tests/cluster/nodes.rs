@@ -58,15 +58,21 @@ fn local(cluster: &Kubernetes, name: &str) -> String {
 
 /// The same on the second node, whose taint it tolerates.
 fn local_on_second(cluster: &Kubernetes, name: &str) -> String {
-    let placed = format!(
-        "    spec:
-      nodeSelector: {{kubernetes.io/hostname: {SECOND}}}
-      tolerations: [{{key: only, operator: Equal, value: this, effect: NoSchedule}}]
-      terminationGracePeriodSeconds: 0
-"
-    );
+    let tolerates = "tolerations: [{key: only, operator: Equal, value: this, effect: NoSchedule}]";
+    local_with(
+        cluster,
+        name,
+        &format!("nodeSelector: {{kubernetes.io/hostname: {SECOND}}}\n      {tolerates}"),
+    )
+}
+
+/// The same with more in the spec of its pods.
+fn local_with(cluster: &Kubernetes, name: &str, more: &str) -> String {
     let document = local(cluster, name);
-    let placed = document.replace("    spec:\n      terminationGracePeriodSeconds: 0\n", &placed);
+    let placed = document.replace(
+        "    spec:\n      terminationGracePeriodSeconds",
+        &format!("    spec:\n      {more}\n      terminationGracePeriodSeconds"),
+    );
     assert_ne!(placed, document);
     placed
 }
@@ -185,4 +191,44 @@ fn a_volume_of_a_workload_that_sleeps_comes_back_on_the_node_where_it_will_run()
     scale(1);
     cluster.rolled_out(name, "deploy/far");
     content::assert_same(&before, &content::listing(cluster, name, "deploy/far", "/data"));
+}
+
+/// The bug: what a workload asks of nodes in its own cloud is on none in another one, and a pod that waits for such a node fills nothing.
+#[test]
+fn data_comes_back_where_no_node_fits_its_workload_and_waits_for_one() {
+    let Some(story) = bench::calm() else { return };
+    let cluster = &story.cluster;
+    let space = Space::new(cluster, &story.name("pool"));
+    let name = &space.name;
+    let label = |value: &str| {
+        cluster
+            .kubectl(&format!("label node {FIRST} stories.example/{name}{value}"))
+            .ok()
+    };
+    label("=data");
+    let asks = format!("nodeSelector: {{stories.example/{name}: data}}");
+    cluster.apply(name, &local_with(cluster, "picky", &asks));
+    cluster.rolled_out(name, "deploy/picky");
+    content::fill(cluster, name, "deploy/picky", "/data");
+    let before = content::listing(cluster, name, "deploy/picky", "/data");
+    cluster
+        .ararat(&format!("backup create {name} --include-namespaces {name} --wait"))
+        .ok();
+    spotless(cluster, &cluster.object("backup", name));
+
+    space.destroy();
+    label("-");
+    cluster
+        .ararat(&format!("restore create {name} --from-backup {name} --wait"))
+        .ok();
+    cluster
+        .ararat(&format!("restore describe {name}"))
+        .ok()
+        .says(&["NoNodeFits (1)", "picky"]);
+    assert_eq!(claims(cluster, name), placed([("picky", FIRST)]));
+    label("=data");
+    cluster.rolled_out(name, "deploy/picky");
+    content::assert_same(&before, &content::listing(cluster, name, "deploy/picky", "/data"));
+    label("-");
+    nothing_left(cluster, name);
 }

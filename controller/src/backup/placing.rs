@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::PersistentVolume;
+use k8s_openapi::api::core::v1::{Node, PersistentVolume};
 use kube::Api;
-use serde_json::Value;
+use kube::api::ListParams;
+use serde_json::{Value, json};
 
 use super::work::Work;
 use crate::cluster::kinds::discover;
 use crate::cluster::list::list;
+use crate::cluster::nodes::Nodes;
 use crate::context::steady;
 use crate::volumes::workload::{Placing, mounts, mounts_any, template_path};
 
@@ -24,7 +26,18 @@ pub(super) async fn of_claim(work: &Work, namespace: &str, claim: &str, volume: 
     }
     let workloads = workloads(work, namespace).await;
     let mounting = workloads.iter().find(|(object, path)| mounts(object, path, claim));
-    mounting.map_or_else(Placing::default, |(object, path)| Placing::of(object, path))
+    let Some((object, path)) = mounting else {
+        return Placing::default();
+    };
+    let mut nodes = Nodes::default();
+    let all: Api<Node> = Api::all(client.clone());
+    let every = ListParams::default();
+    let listed = steady(|| all.list_metadata(&every)).await;
+    // Who may not list them does not know, and then every one may fit.
+    for node in listed.into_iter().flat_map(|listed| listed.items) {
+        nodes.add(&json!({ "metadata": node.metadata }));
+    }
+    Placing::of(object, path).among(&nodes).0
 }
 
 /// Workloads of a namespace that mount claims, each with the path of its template.

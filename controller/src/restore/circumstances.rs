@@ -4,10 +4,10 @@ use api::restore::RestoreSpec;
 
 use super::fields::{annotation, name};
 use super::mapping::Mapping;
-use super::nodes::Nodes;
 use super::rewrite::Circumstances;
 use crate::cluster::kinds::Found;
 use crate::cluster::list;
+use crate::cluster::nodes::Nodes;
 use crate::context::{Context, is_forbidden};
 
 /// Looks at the cluster. What may not be listed is not known, and the rules that need it say nothing.

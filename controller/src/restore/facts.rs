@@ -7,8 +7,8 @@ use api::selection::{Rule, Selection};
 use serde_json::Value;
 
 use super::fields::{is_true, items, text, texts};
-use super::nodes::Nodes;
 use super::rules::{self, Omission};
+use crate::cluster::nodes::Nodes;
 use crate::volumes::workload::template_path;
 
 /// An object of the backup.

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use super::fields::{self, map_mut, remove, remove_all, remove_annotations, remove_empty, retain};
 use super::mapping::Mapping;
-use super::nodes::Nodes;
+use crate::cluster::nodes::Nodes;
 use crate::volumes::workload::template_path;
 
 pub use claim::class as class_of_claim;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::facts::{map, text};
+use crate::cluster::nodes::Nodes;
 
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
@@ -89,6 +90,17 @@ impl Placing {
             tolerations: vec![json!({ "operator": "Exists" })],
             ..Self::default()
         }
+    }
+
+    /// The same where some node of the cluster fits; otherwise without what it asks of nodes: its pods wait for one that fits, and its data need not. Says whether
+    /// that was so.
+    pub fn among(mut self, nodes: &Nodes) -> (Self, bool) {
+        let fits = nodes.some(&self.node_selector, self.node_affinity.as_ref());
+        if !fits {
+            self.node_selector.clear();
+            self.node_affinity = None;
+        }
+        (self, fits)
     }
 
     /// Which pods stand apart from each other, and in which labels of nodes; none if they need not.
@@ -223,6 +235,22 @@ mod tests {
         let mut plain = json!({});
         Placing::default().apply(&mut plain, ("group", "g"), &BTreeMap::new());
         assert_eq!(plain, json!({}));
+    }
+
+    #[test]
+    fn data_does_not_wait_for_a_node_that_is_not_here() {
+        let mut nodes = Nodes::default();
+        nodes.add(&json!({ "metadata": { "name": "one", "labels": { "pool": "data" } } }));
+        let placing = |pool: &str| {
+            let object = set(
+                &json!({ "nodeSelector": { "pool": pool }, "tolerations": [{ "key": "only", "operator": "Exists" }] }),
+            );
+            Placing::of(&object, "/spec/template").among(&nodes)
+        };
+        let (here, fits) = placing("data");
+        assert!(fits && !here.node_selector.is_empty());
+        let (elsewhere, fits) = placing("of-another-cloud");
+        assert!(!fits && elsewhere.node_selector.is_empty() && elsewhere.tolerations.len() == 1);
     }
 
     #[test]

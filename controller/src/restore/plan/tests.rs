@@ -30,7 +30,7 @@ pub fn plan(spec: &RestoreSpec, objects: &[(&str, &str, &str, Value)]) -> Plan {
             kind: &kind,
             installation: "ararat",
             is_named: &|_| false,
-            nodes: &super::super::nodes::Nodes::default(),
+            nodes: &crate::cluster::nodes::Nodes::default(),
         };
         let resource = names.keep(resource);
         facts.push(Facts::of(&resource, &names.keep(namespace), name, &object, &looked));

@@ -13,9 +13,9 @@ use serde_json::Value;
 
 use super::super::facts::{Facts, Looked, Names};
 use super::super::fields::{items, name as name_of, text};
-use super::super::nodes::Nodes;
 use super::super::plan::Plan;
 use crate::cluster::kinds::Found;
+use crate::cluster::nodes::Nodes;
 
 const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 /// When fewer than one in so many objects of a kind are wanted, each is looked up by itself.

@@ -52,7 +52,16 @@ pub async fn place(work: &Arc<Work>, targets: &mut [Target]) -> Result<()> {
     }
     for (target, place) in targets.iter_mut().zip(&found) {
         let Some(place) = place else { continue };
-        target.placing = placings.get(place).cloned().unwrap_or_default();
+        let placing = placings.get(place).cloned().unwrap_or_default();
+        let (placing, fits) = placing.among(&work.circumstances.nodes);
+        target.placing = placing;
+        if !fits {
+            let workload = work.about(work.item(*place));
+            let message = format!(
+                "No node here fits what {workload} asks for (node selector, node affinity): the claim is filled on any node, and its pods wait until they can run"
+            );
+            work.issues.warning("NoNodeFits", target.about(), message);
+        }
         if target.placing.apart().is_some() {
             target.siblings = together.get(place).cloned().unwrap_or_default();
             target.siblings.remove(&target.name);

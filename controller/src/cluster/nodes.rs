@@ -1,11 +1,9 @@
-//! The nodes of this cluster, as far as pods and volumes of a backup name them. Pure.
+//! The nodes of this cluster, as far as pods and volumes name them. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
-
-use super::fields::{items, text, texts};
 
 /// The labels of every node. Without any (the controller may not list nodes) nothing is said to be elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,10 +15,17 @@ const HOSTNAME: &str = "kubernetes.io/hostname";
 impl Nodes {
     /// Adds a node as the API gives it.
     pub fn add(&mut self, node: &Value) {
-        let mut labels = texts(node, "/metadata/labels");
+        let pairs = node
+            .pointer("/metadata/labels")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
+        let mut labels: BTreeMap<String, String> = pairs
+            .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+            .collect();
         labels
             .entry(HOSTNAME.to_owned())
-            .or_insert_with(|| super::fields::name(node).to_owned());
+            .or_insert_with(|| text(node, "/metadata/name").unwrap_or_default().to_owned());
         Arc::make_mut(&mut self.0).push(labels);
     }
 
@@ -31,6 +36,15 @@ impl Nodes {
                 .0
                 .iter()
                 .any(|labels| labels.get(HOSTNAME).is_some_and(|name| name == hostname))
+    }
+
+    /// Whether a node has these labels and fits a selector of nodes, or nothing is known.
+    pub fn some(&self, labels: &BTreeMap<String, String>, selector: Option<&Value>) -> bool {
+        let has = |node: &BTreeMap<String, String>| labels.iter().all(|(label, value)| node.get(label) == Some(value));
+        let fits = |node: &BTreeMap<String, String>| {
+            selector.is_none_or(|selector| items(selector, "/nodeSelectorTerms").any(|term| holds(term, node)))
+        };
+        self.0.is_empty() || self.0.iter().any(|node| has(node) && fits(node))
     }
 
     /// A label of the node of that name.
@@ -49,6 +63,14 @@ impl Nodes {
         }
         items(selector, "/nodeSelectorTerms").any(|term| self.0.iter().any(|labels| holds(term, labels)))
     }
+}
+
+fn text<'v>(object: &'v Value, path: &str) -> Option<&'v str> {
+    object.pointer(path)?.as_str()
+}
+
+fn items<'v>(object: &'v Value, path: &str) -> impl Iterator<Item = &'v Value> {
+    object.pointer(path).and_then(Value::as_array).into_iter().flatten()
 }
 
 fn holds(term: &Value, labels: &BTreeMap<String, String>) -> bool {
@@ -105,6 +127,13 @@ mod tests {
                 "{operator} {key} {value}"
             );
         }
+        let labels = |zone: &str| BTreeMap::from([("topology.kubernetes.io/zone".to_owned(), zone.to_owned())]);
+        let here = selector("In", HOSTNAME, "one");
+        assert!(nodes.some(&labels("a"), Some(&here)) && nodes.some(&labels("a"), None));
+        assert!(
+            !nodes.some(&labels("b"), Some(&here))
+                && !nodes.some(&labels("a"), Some(&selector("In", HOSTNAME, "gone")))
+        );
         assert!(!nodes.has("gone") && nodes.has("one") && nodes.fit(&json!({})));
     }
 }
