@@ -2,7 +2,7 @@
 //! record names; the Backup's is written last, so what is listed is whole.
 //!
 //! ```text
-//! objects/RESOURCE.GROUP/cluster/NAME                one object that belongs to no namespace, as JSON without managedFields
+//! objects/RESOURCE.GROUP/cluster/NAME                one object that belongs to no namespace, as JSON without managedFields (but for Services)
 //! objects/RESOURCE.GROUP/namespaces/NAMESPACE/NAME   one object of a namespace
 //! record.json                                        the Backup as it was asked for, and what became of it (Record)
 //! results.json                                       warnings and errors (Results)

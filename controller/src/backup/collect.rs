@@ -116,7 +116,10 @@ fn keep(survey: &Survey, kind: &Kind, mut object: Value, bodies: bool, items: &m
         }
     };
     let json = if bodies {
-        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        // Those of services say which node ports a person has chosen.
+        let is_service = kind.group.is_empty() && kind.plural == "services";
+        let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+        if let Some(metadata) = metadata.filter(|_| !is_service) {
             metadata.remove("managedFields");
         }
         serde_json::to_vec(&object).unwrap_or_default()

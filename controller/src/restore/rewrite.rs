@@ -96,7 +96,6 @@ const LIFE: &[&str] = &[
     "/metadata/creationTimestamp",
     "/metadata/deletionTimestamp",
     "/metadata/deletionGracePeriodSeconds",
-    "/metadata/managedFields",
 ];
 
 /// Finalizers of deletions that were under way, or of things outside the cluster that this object does not have yet: nobody would take them off.
@@ -113,6 +112,10 @@ const FINALIZERS: &[&str] = &[
 /// Makes an object of a backup one that can be made here.
 pub fn rewrite(resource: &str, mut object: Value, circumstances: &Circumstances) -> Rewritten {
     remove_all(&mut object, LIFE);
+    // Those of services say what a person has chosen.
+    if resource != "services" {
+        remove(&mut object, "/metadata/managedFields");
+    }
     let owners = match remove(&mut object, "/metadata/ownerReferences") {
         Some(Value::Array(owners)) => owners,
         _ => Vec::new(),

@@ -15,6 +15,7 @@ pub fn service(service: &mut Value, preserve_node_ports: bool, mapping: &Mapping
     if let Some(Value::String(host)) = service.pointer_mut("/spec/externalName") {
         *host = mapping.host(host);
     }
+    let managed = remove(service, "/metadata/managedFields").unwrap_or_default();
     if preserve_node_ports {
         return;
     }
@@ -22,19 +23,42 @@ pub fn service(service: &mut Value, preserve_node_ports: bool, mapping: &Mapping
         .and_then(|applied| serde_json::from_str(applied).ok())
         .unwrap_or_default();
     for port in items_mut(service, "/spec/ports") {
-        if !is_chosen(&applied, port) {
+        if !is_chosen(&applied, port) && !is_owned(&managed, port) {
             remove(port, "/nodePort");
         }
     }
     // A null there is no choice.
-    if applied
-        .pointer("/spec/healthCheckNodePort")
-        .and_then(Value::as_i64)
-        .unwrap_or_default()
-        == 0
-    {
+    let applied = applied.pointer("/spec/healthCheckNodePort").and_then(Value::as_i64);
+    let owned = owners(&managed).any(|fields| fields.pointer("/f:spec/f:healthCheckNodePort").is_some());
+    if applied.unwrap_or_default() == 0 && !owned {
         remove(service, "/spec/healthCheckNodePort");
     }
+}
+
+/// What each of those who have written the spec owns of it. What the API server has chosen nobody owns.
+fn owners(managed: &Value) -> impl Iterator<Item = &Value> {
+    let entries = managed.as_array().into_iter().flatten();
+    entries
+        .filter(|entry| text(entry, "/subresource").unwrap_or_default().is_empty())
+        .filter_map(|entry| entry.pointer("/fieldsV1"))
+}
+
+/// Whether somebody owns the node port: he has sent it, by whatever tool (Helm and server-side apply leave no annotation). A port is known by its number and protocol there.
+fn is_owned(managed: &Value, port: &Value) -> bool {
+    let protocol = text(port, "/protocol").unwrap_or("TCP");
+    let is_same = |key: &str| {
+        let key: Option<Value> = key.strip_prefix("k:").and_then(|key| serde_json::from_str(key).ok());
+        key.is_some_and(|key| {
+            key.get("port") == port.get("port") && text(&key, "/protocol").unwrap_or("TCP") == protocol
+        })
+    };
+    owners(managed).any(|fields| {
+        let ports = fields.pointer("/f:spec/f:ports").and_then(Value::as_object);
+        ports
+            .into_iter()
+            .flatten()
+            .any(|(key, owned)| is_same(key) && owned.get("f:nodePort").is_some())
+    })
 }
 
 /// Whether a person has chosen the node port: what was last applied says so of the port of this name, or number.

@@ -103,6 +103,15 @@ fn services_keep_what_a_person_has_chosen() {
             json!({ "metadata": { "annotations": applied(r#"{"spec":{"healthCheckNodePort":null,"ports":[{"name":"a","port":80,"nodePort":30001},{"name":"b","port":81}]}}"#) },
                 "spec": { "ports": [{ "name": "a", "port": 80, "nodePort": 30001 }, { "name": "b", "port": 81 }] } }),
         ),
+        // Helm and server-side apply leave no annotation: who owns a field has sent it.
+        (
+            json!({ "metadata": { "managedFields": [
+                    { "manager": "helm", "operation": "Update", "fieldsV1": { "f:spec": { "f:ports": { ".": {},
+                        "k:{\"port\":80,\"protocol\":\"TCP\"}": { ".": {}, "f:nodePort": {} }, "k:{\"port\":81,\"protocol\":\"TCP\"}": { ".": {} } } } } },
+                    { "manager": "cloud", "subresource": "status", "fieldsV1": { "f:spec": { "f:ports": { "k:{\"port\":81,\"protocol\":\"TCP\"}": { "f:nodePort": {} } } } } } ] },
+                "spec": { "ports": [{ "port": 80, "nodePort": 30001 }, { "port": 80, "protocol": "UDP", "nodePort": 30002 }, { "port": 81, "nodePort": 30003 }] } }),
+            json!({ "metadata": {}, "spec": { "ports": [{ "port": 80, "nodePort": 30001 }, { "port": 80, "protocol": "UDP" }, { "port": 81 }] } }),
+        ),
     ];
     for (before, after) in table {
         holds("services", before, after, &[]);
