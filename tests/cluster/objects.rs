@@ -153,7 +153,7 @@ fn an_application_comes_back_whole_with_its_kind_rights_and_owners() {
     // Not applied: only its managed fields say that a person has chosen.
     cluster
         .kubectl(&format!(
-            "create service nodeport -n {name} made --tcp=80 --node-port=30124"
+            "create service nodeport -n {name} made --tcp=80 --node-port=30125"
         ))
         .ok();
     let ports = |object: &str| {
@@ -211,7 +211,7 @@ fn an_application_comes_back_whole_with_its_kind_rights_and_owners() {
             == 0
     };
     assert!(may(&format!("list configmaps -n {name}")) && may("get nodes") && !may(&format!("get secrets -n {name}")));
-    assert_eq!([ports("chosen"), ports("made")], ["30123", "30124"]);
+    assert_eq!([ports("chosen"), ports("made")], ["30123", "30125"]);
     assert!(!ports("given").is_empty());
     assert_eq!(
         text(&cluster.get(&format!("service -n {name} headless")), "/spec/clusterIP"),
