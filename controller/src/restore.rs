@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`mod@run`] (the steps of one Restore), [`prepare`] (until it can begin), [`report`] (what is said of it) and [`work`] (what everybody on it is given); [`validate`] (whether it can be done); [`source`] (the backup as it is
 //! read); the plan: [`facts`] (what is kept of an object), [`rules`] (what never comes back), [`plan`] (what becomes of each), [`order`] (and when); what changes on the way:
-//! [`mapping`], [`nodes`], [`circumstances`], [`rewrite`]; how it is made: [`levels`] (the whole, in its order), [`apply`] (many at once), [`refusal`] (what the
+//! [`mapping`], [`circumstances`], [`rewrite`]; how it is made: [`levels`] (the whole, in its order), [`apply`] (many at once), [`refusal`] (what the
 //! server's no means), [`existing`] (what is there already), [`diff`], [`owners`], [`requests`]; [`volumes`] and [`hooks`]; [`tally`], [`stop`] and [`record`]; and
 //! [`preview`], what a dry run shows.
 //!
