@@ -14,10 +14,15 @@ use crate::bench::{Bench, noise};
 use crate::likeness::difference;
 use crate::verb::{fill, is_root, run, to, touch, try_restore};
 
+/// A file of which a changed byte costs less than half, wherever the repository's key has put the cuts: a chunk has up to 8 MiB.
+const LARGE: usize = 32_000_000;
+const HALF: u64 = LARGE as u64 / 2;
+
 #[test]
 fn a_second_restore_finds_everything_unchanged_and_repairs_what_was_changed() {
     let bench = Bench::new();
     fill(&bench);
+    bench.write("large", noise(1001, LARGE));
     bench.backup();
     let place = tempfile::tempdir().unwrap();
     let target = place.path().join("new");
@@ -40,20 +45,17 @@ fn a_second_restore_finds_everything_unchanged_and_repairs_what_was_changed() {
     let third = run(&bench, &to(&target));
     assert_eq!(difference(bench.folder.path(), &target), None);
     assert_eq!((third.files, third.replaced), (3, 2), "{third:?}");
-    assert!(
-        third.bytes_reused > 4_000_000 && third.bytes_fetched < 5_000_000,
-        "{third:?}"
-    );
+    assert!(third.bytes_reused > HALF && third.bytes_fetched < HALF, "{third:?}");
 }
 
 #[test]
 fn a_large_file_is_changed_in_place_when_asked_for() {
     let bench = Bench::new();
-    bench.write("large", noise(1001, 9_000_000));
+    bench.write("large", noise(1001, LARGE));
     bench.backup();
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("large");
-    let mut old = noise(1001, 9_500_000);
+    let mut old = noise(1001, LARGE + 500_000);
     old[4_000_000] ^= 1;
     fs::write(&path, old).unwrap();
     let inode = fs::metadata(&path).unwrap().ino();
@@ -66,7 +68,7 @@ fn a_large_file_is_changed_in_place_when_asked_for() {
     );
     assert_eq!(fs::metadata(&path).unwrap().ino(), inode);
     assert_eq!(difference(bench.folder.path(), place.path()), None, "{report:?}");
-    assert!(report.bytes_reused > 4_000_000, "{report:?}");
+    assert!(report.bytes_reused > HALF, "{report:?}");
     // A file with another name is not changed under it.
     fs::hard_link(&path, place.path().join("other")).unwrap();
     fs::write(&path, "changed").unwrap();
@@ -78,7 +80,7 @@ fn a_large_file_is_changed_in_place_when_asked_for() {
         },
     );
     assert_eq!(fs::read(place.path().join("other")).unwrap(), b"changed");
-    assert_eq!(fs::read(&path).unwrap(), noise(1001, 9_000_000));
+    assert!(fs::read(&path).unwrap() == noise(1001, LARGE));
 }
 
 #[test]
