@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
 
@@ -92,4 +92,44 @@ fn no_more_work_than_may_and_others_join_when_they_may() {
     let none = Arc::new(Allowance::new(0, (u64::MAX, 0)));
     assert_eq!(read(&bench, &none), root);
     assert_eq!(none.readers(), [1, 0]);
+}
+
+/// Lets one work, and lets that one die on its first bytes.
+#[derive(Default)]
+struct Fatal(AtomicBool);
+
+impl Progress for Fatal {
+    fn done(&self, _items: u64, bytes: u64) {
+        assert!(
+            bytes == 0 || self.0.swap(true, Ordering::Relaxed),
+            "a worker dies in this test"
+        );
+    }
+
+    fn workers(&self) -> usize {
+        1
+    }
+}
+
+/// The bug: those that waited for their turn waited for ever, and so did whoever fed them.
+#[test]
+fn a_worker_that_dies_ends_the_backup_and_hangs_nobody() {
+    let bench = Bench::new();
+    for number in 0..60 {
+        bench.write(&format!("folder/{number}"), noise(number, 400_000));
+    }
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let options = BackupOptions {
+            parent: ParentChoice::None,
+            workers: 4,
+            ..bench.backup_options()
+        };
+        let input = Input::Paths(vec![PathBuf::from(".")]);
+        sender
+            .send(backup(&bench.open(), input, &options, &Fatal::default()).is_err())
+            .unwrap();
+    });
+    let failed = receiver.recv_timeout(std::time::Duration::from_secs(120));
+    assert_eq!(failed, Ok(true));
 }

@@ -143,21 +143,35 @@ pub(super) struct Workers<'a, 'r> {
     pub(super) idle: AtomicUsize,
     /// Everything has been given to them, and is done.
     pub(super) ended: AtomicBool,
+    /// One of them has died: the others do what there is, however many may be at work.
+    pub(super) died: AtomicBool,
     pub(super) chunk_buffers: Spare,
     pub(super) long_buffers: Spare,
     pub(super) short_buffers: Spare,
 }
 
+/// Says that a worker has died, when it is dropped by a panic.
+struct Death<'a>(&'a AtomicBool);
+
+impl Drop for Death<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Workers<'_, '_> {
     /// Works until there is no more to come, as the worker of this number.
     pub(super) fn run(&self, number: usize, jobs: Jobs) {
+        let _death = Death(&self.died);
         let (mut scratch, mut slab) = (Scratch::new(), Slab::default());
         let Jobs { mut short, long } = jobs;
         let mut open = 1 + usize::from(long.is_some());
         let mut long = long.unwrap_or_else(never);
         while open > 0 {
             // Those before it do what there is.
-            while number > 0 && number >= self.progress.workers() {
+            while number > 0 && number >= self.progress.workers() && !self.died.load(Ordering::Relaxed) {
                 if self.ended.load(Ordering::Relaxed) {
                     return;
                 }

@@ -271,6 +271,7 @@ impl<'r, 'o> Run<'r, 'o> {
             chunk_bytes: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
+            died: AtomicBool::new(false),
             chunk_buffers: Spare::new(16 << 20),
             long_buffers: Spare::new(LARGE_AT_ONCE * (16 << 20)),
             short_buffers: Spare::new(8 << 20),
@@ -303,6 +304,8 @@ impl<'r, 'o> Run<'r, 'o> {
                     scope.spawn(move || workers.run(number, jobs))
                 })
                 .collect();
+            // However this ends: those that wait for their turn are not joined for ever.
+            let ends = Ends(&workers.ended);
             let ended = &workers.ended;
             let scan = estimated.map(|(paths, options)| {
                 // What it does not find out, nobody is told.
@@ -317,7 +320,7 @@ impl<'r, 'o> Run<'r, 'o> {
                 Input::Files { files, .. } => feed.files(&workers, files.as_mut()),
             };
             let root = fed.and_then(|()| feed.finish());
-            ended.store(true, Ordering::Relaxed);
+            drop(ends);
             let _ = scan.map(|scan| scan.join());
             // Without the feed there are no more jobs, and the threads end.
             let died = threads.into_iter().map(|thread| thread.join().is_err()).max();
@@ -391,6 +394,15 @@ impl<'r, 'o> Run<'r, 'o> {
         }
         self.report.ended = (self.options.clock)();
         Ok(self.report)
+    }
+}
+
+/// Says when it is dropped that everything was given to the workers.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
