@@ -10,7 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::*;
 use crate::bench::{Bench, fill};
-use crate::marker;
+use crate::marker::samples::{of, owner};
+use crate::marker::{self, BEGUN, RESTORED};
 use crate::volume::samples;
 
 const CLAIM: &str = "claims/shop/data";
@@ -165,7 +166,7 @@ fn a_pod_that_waits_is_told_and_its_folder_is_not_touched_again() {
     let target = bench.volume("kubernetes.io~empty-dir", "scratch");
     let source = "pods/shop/db-0/scratch";
     // An agent before this one was killed at it.
-    marker::begin(&target).unwrap();
+    marker::begin(&target, &owner()).unwrap();
     std::fs::write(target.join("half"), "half").unwrap();
     let mut task = bench.restoring(source, &snapshot, "scratch");
     let Volume::Restore(restore) = &mut task.volume else {
@@ -176,48 +177,189 @@ fn a_pod_that_waits_is_told_and_its_folder_is_not_touched_again() {
         ..PodVolumeStatus::default()
     });
     assert_eq!(task.run().unwrap().phase, VolumePhase::Completed);
-    assert!(target.join(marker::RESTORED).exists() && !target.join(marker::BEGUN).exists());
+    assert!(target.join(RESTORED).exists() && !target.join(BEGUN).exists());
     assert!(target.join("deep/1").exists() && !target.join("half").exists());
     // The pod goes on, and the agent dies before it has said that it is done.
-    std::fs::remove_file(target.join(marker::RESTORED)).unwrap();
+    std::fs::remove_file(target.join(RESTORED)).unwrap();
     std::fs::write(target.join("deep/1"), "the pod's own").unwrap();
     assert_eq!(task.run().unwrap().phase, VolumePhase::Completed);
     assert_eq!(std::fs::read_to_string(target.join("deep/1")).unwrap(), "the pod's own");
-    assert!(!target.join(marker::RESTORED).exists());
+    assert!(!target.join(RESTORED).exists());
+}
+
+/// An emptyDir is its pod's alone: what an agent before has begun is gone on with, whatever its mark says.
+#[test]
+fn a_volume_of_the_pods_own_is_filled_whosever_the_mark_in_it_is() {
+    let bench = Bench::new();
+    fill(&bench.volume("kubernetes.io~csi", "pvc-1"));
+    let snapshot = bench.back_up().snapshot_id.unwrap();
+    let target = bench.volume("kubernetes.io~empty-dir", "scratch");
+    for mark in [
+        "",
+        "restore older-uid\npod uid-1\n",
+        "restore older-uid\npod older-pod\n",
+    ] {
+        std::fs::write(target.join(BEGUN), mark).unwrap();
+        std::fs::write(target.join("half"), "half").unwrap();
+        let task = bench.restoring("pods/shop/db-0/scratch", &snapshot, "scratch");
+        assert_eq!(task.run().unwrap().phase, VolumePhase::Completed);
+        assert!(target.join("deep/1").exists() && !target.join("half").exists());
+        assert!(marker::was_filled(&target, Some("uid-1")).unwrap());
+        assert!(!marker::stays(&target, Some("uid-1")).unwrap(), "it is this pod's now");
+    }
+}
+
+/// A folder of the node that a pod has as a volume, and the snapshot that it is filled from.
+struct Host {
+    bench: Bench,
+    snapshot: String,
+    folder: PathBuf,
+}
+
+impl Host {
+    fn new() -> Self {
+        let bench = Bench::new();
+        fill(&bench.volume("kubernetes.io~csi", "pvc-1"));
+        let snapshot = bench.back_up().snapshot_id.unwrap();
+        let folder = bench.folder.path().join("host/srv/data");
+        std::fs::create_dir_all(&folder).unwrap();
+        Self {
+            bench,
+            snapshot,
+            folder,
+        }
+    }
+
+    /// What an agent says that fills it for its owner; one that died before has said that it began.
+    fn restore_for(&self, owner: &marker::Owner, was_begun: bool) -> Outcome {
+        let mut task = self.bench.restoring("pods/shop/db-0/host", &self.snapshot, "host");
+        let Volume::Restore(restore) = &mut task.volume else {
+            unreachable!("it is one")
+        };
+        restore.spec.place.host_path = Some("/srv/data".into());
+        restore.spec.restore_uid.clone_from(&owner.restore_uid);
+        restore.spec.place.pod_uid.clone_from(&owner.pod_uid);
+        if was_begun {
+            restore.status = Some(PodVolumeStatus {
+                start_timestamp: Some(Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH)),
+                ..PodVolumeStatus::default()
+            });
+        }
+        task.places.host = Some(self.bench.folder.path().join("host"));
+        task.run().unwrap()
+    }
+
+    fn restore(&self) -> Outcome {
+        self.restore_for(&owner(), false)
+    }
+
+    /// It is not filled, for this reason, and nothing in it is touched.
+    fn is_left(&self, owner: &marker::Owner, was_begun: bool, why: &str) {
+        let before = listing(&self.folder);
+        let kept = self.restore_for(owner, was_begun);
+        assert_eq!(kept.phase, VolumePhase::Failed, "{kept:?}");
+        let said = kept.message.unwrap();
+        assert!(said.contains(why), "{said}");
+        assert_eq!(said == FOLDER_KEPT, why == FOLDER_KEPT);
+        assert!(listing(&self.folder) == before, "it was touched");
+    }
 }
 
 /// The folder may be anybody's, whatever else its pod waits for.
 #[test]
 fn a_folder_of_the_node_is_filled_if_it_is_empty_and_left_if_it_is_not() {
-    let bench = Bench::new();
-    fill(&bench.volume("kubernetes.io~csi", "pvc-1"));
-    let snapshot = bench.back_up().snapshot_id.unwrap();
-    let folder = bench.folder.path().join("host/srv/data");
-    std::fs::create_dir_all(&folder).unwrap();
-    let restore = || {
-        let mut task = bench.restoring("pods/shop/db-0/host", &snapshot, "host");
-        let Volume::Restore(restore) = &mut task.volume else {
-            unreachable!("it is one")
-        };
-        restore.spec.place.host_path = Some("/srv/data".into());
-        task.places.host = Some(bench.folder.path().join("host"));
-        task.run().unwrap()
-    };
+    let host = Host::new();
+    let folder = &host.folder;
     std::fs::write(folder.join("theirs"), "theirs").unwrap();
-    let kept = restore();
+    let kept = host.restore();
     assert_eq!(
         (kept.phase, kept.message.as_deref()),
         (VolumePhase::Failed, Some(FOLDER_KEPT))
     );
-    assert_eq!(listing(&folder).len(), 2, "it was touched");
+    assert_eq!(listing(folder).len(), 2, "it was touched");
     std::fs::remove_file(folder.join("theirs")).unwrap();
-    assert_eq!(restore().phase, VolumePhase::Completed);
-    assert!(folder.join("deep/1").exists() && folder.join(marker::RESTORED).exists());
+    assert_eq!(host.restore().phase, VolumePhase::Completed);
+    assert!(folder.join("deep/1").exists() && folder.join(RESTORED).exists());
     // An agent that was killed at it left its mark, and what it had written.
-    std::fs::rename(folder.join(marker::RESTORED), folder.join(marker::BEGUN)).unwrap();
+    std::fs::rename(folder.join(RESTORED), folder.join(BEGUN)).unwrap();
     std::fs::remove_file(folder.join("deep/1")).unwrap();
-    assert_eq!(restore().phase, VolumePhase::Completed);
-    assert!(folder.join("deep/1").exists());
+    std::fs::write(folder.join("half"), "half").unwrap();
+    assert_eq!(host.restore().phase, VolumePhase::Completed);
+    assert!(folder.join("deep/1").exists() && !folder.join("half").exists());
+    assert!(folder.join(RESTORED).exists() && !folder.join(BEGUN).exists());
+}
+
+/// A fill failed and its mark stayed; somebody put data there by hand; weeks later another restore took the folder for its own, and deleted them.
+#[test]
+fn a_folder_of_the_node_that_another_restore_has_begun_is_left_and_its_mark_is_named() {
+    let host = Host::new();
+    std::fs::write(host.folder.join("theirs"), "theirs").unwrap();
+    // An agent of before wrote nothing into its mark.
+    for mark in [
+        "restore older-uid\npod uid-1\n",
+        "restore restore-uid\npod older-pod\n",
+        "",
+    ] {
+        std::fs::write(host.folder.join(BEGUN), mark).unwrap();
+        host.is_left(&owner(), false, BEGUN);
+        host.is_left(&owner(), true, BEGUN);
+    }
+    // As the message says, once somebody has looked.
+    std::fs::remove_file(host.folder.join(BEGUN)).unwrap();
+    assert!(marker::was_filled(&host.folder, Some("uid-1")).unwrap());
+}
+
+/// Two pods of one Restore have the same folder: the second task went on where the first had begun, and deleted what the first pod wrote.
+#[test]
+fn a_folder_of_the_node_that_two_pods_have_is_filled_once() {
+    let host = Host::new();
+    let second = of("restore-uid", "uid-2");
+    assert_eq!(marker::claim(&host.folder, &owner()).unwrap(), marker::Stage::Begun);
+    host.is_left(&second, false, BEGUN);
+    assert_eq!(host.restore().phase, VolumePhase::Completed);
+    // The first pod goes on.
+    std::fs::write(host.folder.join("deep/1"), "the pod's own").unwrap();
+    std::fs::write(host.folder.join("new"), "the pod's own").unwrap();
+    host.is_left(&second, false, FOLDER_KEPT);
+    host.is_left(&second, true, FOLDER_KEPT);
+}
+
+/// A file system of its own has `lost+found`, and a mark that the pod before might not remove stays: the folder was taken for full.
+#[test]
+fn a_folder_of_the_node_with_nothing_but_traces_is_empty() {
+    let host = Host::new();
+    std::fs::create_dir(host.folder.join("lost+found")).unwrap();
+    marker::begin(&host.folder, &of("older-uid", "older-pod")).unwrap();
+    marker::finish(&host.folder).unwrap();
+    assert!(
+        !marker::was_filled(&host.folder, Some("uid-1")).unwrap(),
+        "its pod waits"
+    );
+    assert_eq!(host.restore().phase, VolumePhase::Completed);
+    assert!(host.folder.join("deep/1").exists() && host.folder.join("lost+found").exists());
+    assert!(marker::was_filled(&host.folder, Some("uid-1")).unwrap());
+}
+
+/// An agent was killed after it had said that it began and before it said that it left the folder alone: the next one said that it was filled.
+#[test]
+fn a_folder_of_the_node_was_filled_before_only_if_our_own_mark_says_so() {
+    let host = Host::new();
+    std::fs::write(host.folder.join("theirs"), "theirs").unwrap();
+    host.is_left(&owner(), true, FOLDER_KEPT);
+    marker::begin(&host.folder, &of("older-uid", "uid-1")).unwrap();
+    marker::finish(&host.folder).unwrap();
+    host.is_left(&owner(), true, FOLDER_KEPT);
+    std::fs::remove_file(host.folder.join("theirs")).unwrap();
+    assert_eq!(host.restore().message, None);
+    // The agent dies before its last word: the next one, or the next attempt, says it.
+    std::fs::write(host.folder.join("deep/1"), "the pod's own").unwrap();
+    for was_begun in [true, false] {
+        let before = listing(&host.folder);
+        let again = host.restore_for(&owner(), was_begun);
+        assert_eq!(again.phase, VolumePhase::Completed);
+        assert!(again.message.unwrap().contains("filled before"));
+        assert!(listing(&host.folder) == before, "it was touched");
+    }
 }
 
 #[test]
