@@ -317,3 +317,65 @@ fn a_busy_server_and_others_who_write_too_delay_and_do_no_harm() {
     assert!(refusals > 0.0, "nothing was refused: this has shown nothing");
     bench::ready(cluster);
 }
+
+/// The bug: a claim that could not be made, or that somebody deletes while its data comes back, was taken for one that is here; its workload was made, and whoever makes
+/// claims for it made an empty one.
+#[test]
+fn nothing_starts_without_a_claim_that_cannot_be_made_or_is_deleted_meanwhile() {
+    let Some(story) = bench::calm() else { return };
+    let cluster = &story.cluster;
+    let space = Space::new(cluster, &story.name("claimless"));
+    let name = space.name.clone();
+    cluster.apply(
+        &name,
+        &(workload::claim("data", cluster.class, "Filesystem") + &workload::deployment("app", "data")),
+    );
+    cluster.rolled_out(&name, "deploy/app");
+    cluster.shell(&name, "deploy/app", "head -c 500000000 /dev/urandom >/data/big");
+    cluster
+        .ararat(&format!("backup create {name} --include-namespaces {name} --wait"))
+        .ok();
+    space.destroy();
+
+    // No class can be called that.
+    cluster
+        .ararat(&format!(
+            "restore create {name}-refused --from-backup {name} --storage-class-mappings {}:No_Name --wait",
+            cluster.class
+        ))
+        .ends(3);
+    cluster
+        .ararat(&format!("restore describe {name}-refused --details"))
+        .ok()
+        .says(&["DataMissing", "No_Name"]);
+    let restore = cluster.object("restore", &format!("{name}-refused"));
+    assert_eq!(number(&restore, "/status/volumes/failed"), 1, "{restore:#}");
+    let made = |kind: &str| cluster.names(&format!("{kind} -n {name}"));
+    assert_eq!([made("deployments"), made("pvc")], [Vec::<String>::new(), Vec::new()]);
+
+    cluster
+        .ararat(&format!("restore create {name}-robbed --from-backup {name}"))
+        .ok();
+    worked_on(
+        cluster,
+        "podvolumerestores",
+        "/spec/restoreName",
+        &format!("{name}-robbed"),
+    );
+    cluster.kubectl(&format!("delete pvc -n {name} data --wait=false")).ok();
+    let restore = cluster.ended("restore", &format!("{name}-robbed"), Duration::from_secs(180));
+    assert_eq!(text(&restore, "/status/phase"), "PartiallyFailed", "{restore:#}");
+    cluster
+        .ararat(&format!("restore describe {name}-robbed --details"))
+        .ok()
+        .says(&["ClaimGone", "DataMissing"]);
+    assert!(made("deployments").is_empty());
+
+    cluster
+        .ararat(&format!("restore create {name}-whole --from-backup {name} --wait"))
+        .ok();
+    spotless(cluster, &cluster.object("restore", &format!("{name}-whole")));
+    cluster.rolled_out(&name, "deploy/app");
+    let size = cluster.shell(&name, "deploy/app", "stat -c %s /data/big");
+    assert_eq!(size, "500000000\n");
+}

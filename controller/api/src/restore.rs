@@ -210,7 +210,7 @@ pub struct RestoreStatus {
     /// Hooks that have run: they do not run twice when the controller was restarted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks_done: Vec<HookDone>,
-    /// The snapshot with log and results; there once the restore has ended.
+    /// The snapshot with record, volumes, log and results; there once the restore has ended.
     #[serde(default, rename = "recordID", skip_serializing_if = "Option::is_none")]
     pub record_id: Option<String>,
     /// What was not restored. `ararat restore describe` shows it.

@@ -1,15 +1,15 @@
 //! Where a claim can be held that no running pod mounts.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, PersistentVolume};
-use kube::Api;
-use kube::api::ListParams;
-use serde_json::{Value, json};
+use k8s_openapi::api::core::v1::PersistentVolume;
+use kube::{Api, Client};
+use serde_json::Value;
 
 use super::work::Work;
-use crate::cluster::kinds::discover;
-use crate::cluster::list::list;
+use crate::cluster::kinds::{Found, discover};
+use crate::cluster::list::{list, nodes};
 use crate::cluster::nodes::Nodes;
 use crate::context::steady;
 use crate::volumes::workload::{Placing, mounts, mounts_any, template_path};
@@ -24,52 +24,57 @@ pub(super) async fn of_claim(work: &Work, namespace: &str, claim: &str, volume: 
     if is_bound_to_nodes {
         return Placing::everywhere();
     }
-    let workloads = workloads(work, namespace).await;
-    let mounting = workloads.iter().find(|(object, path)| mounts(object, path, claim));
-    let Some((object, path)) = mounting else {
+    let seen = &mut *work.seen.lock().await;
+    let found = match &seen.found {
+        Some(found) => Arc::clone(found),
+        None => match discover(client).await {
+            Ok(found) => Arc::clone(seen.found.insert(Arc::new(found))),
+            Err(_) => return Placing::default(),
+        },
+    };
+    if !seen.workloads.contains_key(namespace) {
+        let workloads = workloads(client, &found, namespace).await;
+        seen.workloads.insert(namespace.to_owned(), workloads);
+    }
+    let mut workloads = seen.workloads.get(namespace).into_iter().flatten();
+    let Some((object, path)) = workloads.find(|(object, path)| mounts(object, path, claim)) else {
         return Placing::default();
     };
-    let mut nodes = Nodes::default();
-    let all: Api<Node> = Api::all(client.clone());
-    let every = ListParams::default();
-    let listed = steady(|| all.list_metadata(&every)).await;
-    // Who may not list them does not know, and then every one may fit.
-    for node in listed.into_iter().flat_map(|listed| listed.items) {
-        nodes.add(&json!({ "metadata": node.metadata }));
+    if seen.nodes.is_none() {
+        seen.nodes = nodes(client, &found).await.ok();
     }
-    Placing::of(object, path).among(&nodes).0
+    let placing = Placing::of(object, path);
+    match &seen.nodes {
+        Some(nodes) => placing.among(nodes).0,
+        None => placing,
+    }
 }
 
-/// Workloads of a namespace that mount claims, each with the path of its template.
-pub(super) type Workloads = Arc<Vec<(Value, &'static str)>>;
+/// What was looked at once, for all claims of a backup that no running pod mounts.
+#[derive(Default)]
+pub(super) struct Seen {
+    found: Option<Arc<Found>>,
+    nodes: Option<Nodes>,
+    /// Workloads that mount claims, by namespace, each with the path of its template.
+    workloads: HashMap<String, Vec<(Value, &'static str)>>,
+}
 
-/// The workloads of a namespace, which are looked at once: templates before the pods that were made of them.
-async fn workloads(work: &Work, namespace: &str) -> Workloads {
-    let mut known = work.workloads.lock().await;
-    if let Some(known) = known.get(namespace) {
-        return Arc::clone(known);
-    }
+/// The workloads of a namespace that mount claims: templates before the pods that were made of them.
+async fn workloads(client: &Client, served: &Found, namespace: &str) -> Vec<(Value, &'static str)> {
     let mut found = Vec::new();
-    if let Ok(served) = discover(&work.context.client).await {
-        for kind in &served.kinds {
-            let Some(path) = template_path(&kind.resource()) else {
-                continue;
-            };
-            let mut of_kind = Vec::new();
-            let listed = list(&work.context.client, kind, namespace, |page| {
-                of_kind.extend(
-                    page.into_iter()
-                        .filter(|object| mounts_any(object, path))
-                        .map(|object| (object, path)),
-                );
-            });
-            if listed.await.is_ok() {
-                found.extend(of_kind);
-            }
+    for kind in &served.kinds {
+        let Some(path) = template_path(&kind.resource()) else {
+            continue;
+        };
+        let mut of_kind = Vec::new();
+        let listed = list(client, kind, namespace, |page| {
+            let mounting = page.into_iter().filter(|object| mounts_any(object, path));
+            of_kind.extend(mounting.map(|object| (object, path)));
+        });
+        if listed.await.is_ok() {
+            found.extend(of_kind);
         }
     }
     found.sort_by_key(|(_, path)| path.is_empty());
-    let found = Arc::new(found);
-    known.insert(namespace.to_owned(), Arc::clone(&found));
     found
 }

@@ -7,7 +7,9 @@ use kube::Client;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::context::is_passing;
+use super::kinds::Found;
+use super::nodes::Nodes;
+use crate::context::{is_forbidden, is_passing};
 
 /// Objects a page has.
 const PAGE: u32 = 500;
@@ -113,5 +115,19 @@ pub async fn get(client: &Client, kind: &Kind, namespace: &str, name: &str) -> k
         Ok(object) => Ok(Some(object)),
         Err(error) if crate::context::is_not_found(&error) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+/// The nodes; none are known to who may not list them.
+///
+/// # Errors
+/// What the server says otherwise.
+pub async fn nodes(client: &Client, found: &Found) -> kube::Result<Nodes> {
+    let mut nodes = Nodes::default();
+    let Some(kind) = found.by_resource("nodes") else {
+        return Ok(nodes);
+    };
+    match list(client, kind, "", |page| page.iter().for_each(|node| nodes.add(node))).await {
+        Err(error) if !is_forbidden(&error) => Err(error),
+        Ok(()) | Err(_) => Ok(nodes),
     }
 }

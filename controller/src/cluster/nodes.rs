@@ -5,63 +5,61 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-/// The labels of every node. Without any (the controller may not list nodes) nothing is said to be elsewhere.
+/// Every node. Without any (the controller may not list nodes) nothing is said to be elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Nodes(Arc<Vec<BTreeMap<String, String>>>);
+pub struct Nodes(Arc<Vec<Node>>);
 
-/// The label that has a node's name.
-const HOSTNAME: &str = "kubernetes.io/hostname";
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Node {
+    name: String,
+    labels: BTreeMap<String, String>,
+}
+
+/// The label by which workloads name a node: its host's name, which in most clusters is its own.
+pub const HOSTNAME: &str = "kubernetes.io/hostname";
 
 impl Nodes {
     /// Adds a node as the API gives it.
     pub fn add(&mut self, node: &Value) {
-        let pairs = node
-            .pointer("/metadata/labels")
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten();
+        let name = text(node, "/metadata/name").unwrap_or_default().to_owned();
+        let pairs = node.pointer("/metadata/labels").and_then(Value::as_object);
+        let pairs = pairs.into_iter().flatten();
         let mut labels: BTreeMap<String, String> = pairs
             .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
             .collect();
-        labels
-            .entry(HOSTNAME.to_owned())
-            .or_insert_with(|| text(node, "/metadata/name").unwrap_or_default().to_owned());
-        Arc::make_mut(&mut self.0).push(labels);
+        labels.entry(HOSTNAME.to_owned()).or_insert_with(|| name.clone());
+        Arc::make_mut(&mut self.0).push(Node { name, labels });
     }
 
-    /// Whether a node of that name is here, or nothing is known.
+    /// Whether a node with that host's name is here, or nothing is known.
     pub fn has(&self, hostname: &str) -> bool {
-        self.0.is_empty()
-            || self
-                .0
-                .iter()
-                .any(|labels| labels.get(HOSTNAME).is_some_and(|name| name == hostname))
+        let labels = BTreeMap::from([(HOSTNAME.to_owned(), hostname.to_owned())]);
+        self.some(&labels, None)
     }
 
-    /// Whether a node has these labels and fits a selector of nodes, or nothing is known.
+    /// Whether a node fits a selector of nodes, or nothing is known.
+    pub fn fit(&self, selector: &Value) -> bool {
+        self.some(&BTreeMap::new(), Some(selector))
+    }
+
+    /// Whether a node has these labels and fits a selector of nodes (a list of terms, of which one must hold), or nothing is known.
     pub fn some(&self, labels: &BTreeMap<String, String>, selector: Option<&Value>) -> bool {
-        let has = |node: &BTreeMap<String, String>| labels.iter().all(|(label, value)| node.get(label) == Some(value));
-        let fits = |node: &BTreeMap<String, String>| {
+        let has = |node: &Node| {
+            labels
+                .iter()
+                .all(|(label, value)| node.labels.get(label) == Some(value))
+        };
+        let selector = selector.filter(|selector| selector.pointer("/nodeSelectorTerms").is_some());
+        let fits = |node: &Node| {
             selector.is_none_or(|selector| items(selector, "/nodeSelectorTerms").any(|term| holds(term, node)))
         };
         self.0.is_empty() || self.0.iter().any(|node| has(node) && fits(node))
     }
 
     /// A label of the node of that name.
-    pub fn label(&self, hostname: &str, label: &str) -> Option<&str> {
-        let node = self
-            .0
-            .iter()
-            .find(|labels| labels.get(HOSTNAME).is_some_and(|name| name == hostname))?;
-        node.get(label).map(String::as_str)
-    }
-
-    /// Whether a node fits a selector of nodes (a list of terms, of which one must hold), or nothing is known.
-    pub fn fit(&self, selector: &Value) -> bool {
-        if self.0.is_empty() || selector.pointer("/nodeSelectorTerms").is_none() {
-            return true;
-        }
-        items(selector, "/nodeSelectorTerms").any(|term| self.0.iter().any(|labels| holds(term, labels)))
+    pub fn label(&self, name: &str, label: &str) -> Option<&str> {
+        let node = self.0.iter().find(|node| node.name == name)?;
+        node.labels.get(label).map(String::as_str)
     }
 }
 
@@ -73,15 +71,15 @@ fn items<'v>(object: &'v Value, path: &str) -> impl Iterator<Item = &'v Value> {
     object.pointer(path).and_then(Value::as_array).into_iter().flatten()
 }
 
-fn holds(term: &Value, labels: &BTreeMap<String, String>) -> bool {
-    let hostname = labels.get(HOSTNAME).map(String::as_str);
+fn holds(term: &Value, node: &Node) -> bool {
     let expressions = items(term, "/matchExpressions").all(|expression| {
-        let value = labels
+        let value = node
+            .labels
             .get(text(expression, "/key").unwrap_or_default())
             .map(String::as_str);
         fits(expression, value)
     });
-    expressions && items(term, "/matchFields").all(|expression| fits(expression, hostname))
+    expressions && items(term, "/matchFields").all(|expression| fits(expression, Some(&node.name)))
 }
 
 fn fits(expression: &Value, value: Option<&str>) -> bool {
@@ -127,6 +125,7 @@ mod tests {
                 "{operator} {key} {value}"
             );
         }
+        assert_eq!(nodes.label("one", "generation"), Some("7"));
         let labels = |zone: &str| BTreeMap::from([("topology.kubernetes.io/zone".to_owned(), zone.to_owned())]);
         let here = selector("In", HOSTNAME, "one");
         assert!(nodes.some(&labels("a"), Some(&here)) && nodes.some(&labels("a"), None));

@@ -7,7 +7,6 @@ use super::mapping::Mapping;
 use super::rewrite::Circumstances;
 use crate::cluster::kinds::Found;
 use crate::cluster::list;
-use crate::cluster::nodes::Nodes;
 use crate::context::{Context, is_forbidden};
 
 /// Looks at the cluster. What may not be listed is not known, and the rules that need it say nothing.
@@ -15,13 +14,7 @@ use crate::context::{Context, is_forbidden};
 /// # Errors
 /// What the server says.
 pub async fn look(context: &Context, found: &Found, spec: &RestoreSpec) -> kube::Result<Circumstances> {
-    let mut nodes = Nodes::default();
-    if let Some(kind) = found.by_resource("nodes") {
-        let listed = list::list(&context.client, kind, "", |page| {
-            page.iter().for_each(|node| nodes.add(node))
-        });
-        allowed(listed.await)?;
-    }
+    let nodes = list::nodes(&context.client, found).await?;
     let mut default_class = None;
     if let Some(kind) = found.by_resource("storageclasses.storage.k8s.io") {
         let listed = list::list(&context.client, kind, "", |page| {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::fields::{is_true, items, text, texts};
 use super::rules::{self, Omission};
 use crate::cluster::nodes::Nodes;
-use crate::volumes::workload::template_path;
+use crate::volumes::workload::{is_numbered, template_path};
 
 /// An object of the backup.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +62,25 @@ pub struct Reference {
     pub namespace: Arc<str>,
     /// Its name.
     pub name: Box<str>,
+}
+
+impl Reference {
+    /// Whether it means the object of this name.
+    pub fn means(&self, name: &str) -> bool {
+        match self.name.strip_suffix('*') {
+            Some(beginning) => is_numbered(name, beginning),
+            None => *self.name == *name,
+        }
+    }
+}
+
+impl Facts {
+    /// Whether it mounts, or its pods mount, a claim of its namespace.
+    pub fn needs_claim(&self, claim: &str) -> bool {
+        self.needs
+            .iter()
+            .any(|need| need.resource == CLAIMS && need.namespace == self.namespace && need.means(claim))
+    }
 }
 
 /// Names that occur again and again are kept once.

@@ -4,6 +4,7 @@
 mod awaited;
 mod ground;
 mod recreate;
+mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -129,7 +130,11 @@ async fn rest(work: &Arc<Work>, pods: &mut JoinSet<bool>) -> Result<()> {
             // The slots are never closed.
             let _slot = slots.acquire_owned().await;
             let claim = (target.namespace.clone(), target.name.clone());
-            let filled = volumes::fill(Arc::clone(&work), target).await && awaited::end(&work, &claim).await;
+            let volume = volumes::fill(Arc::clone(&work), target.clone()).await;
+            let filled = match volume {
+                Some(volume) => awaited::end(&work, &target, &volume).await,
+                None => false,
+            };
             if !filled {
                 work.known().empty_claims.insert(claim.clone());
             }
@@ -283,7 +288,7 @@ fn fill_pods(work: &Arc<Work>, filling: &mut JoinSet<bool>, slots: &Arc<Semaphor
             count(&work.tally.volumes_total);
             filling.spawn(async move {
                 let _slot = slots.acquire_owned().await;
-                volumes::fill(work, target).await
+                volumes::fill(work, target).await.is_some()
             });
         }
     }

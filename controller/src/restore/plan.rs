@@ -227,10 +227,6 @@ impl<'a> Objects<'a> {
         let fits = |facts: &&Facts| {
             &*facts.resource == resource && &*facts.namespace == namespace && facts.name.starts_with(beginning)
         };
-        let numbered = |facts: &Facts| {
-            let rest = facts.name.get(beginning.len()..).unwrap_or_default();
-            !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
-        };
         let found = self
             .facts
             .get(start..)
@@ -239,7 +235,7 @@ impl<'a> Objects<'a> {
             .take_while(fits)
             .enumerate();
         found
-            .filter(|(_, facts)| numbered(facts))
+            .filter(|(_, facts)| reference.means(&facts.name))
             .map(|(offset, _)| start + offset)
             .collect()
     }

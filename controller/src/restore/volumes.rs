@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::archive::VolumeRecord;
-use api::volume::{FOLDER_KEPT, PodVolumeRestoreSpec, PodVolumeStatus, VolumePhase};
+use api::volume::{FOLDER_KEPT, PodVolumeRestoreSpec, PodVolumeStatus, VolumePhase, VolumePlace};
 use api::{PodVolumeRestore, words};
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
@@ -76,8 +76,8 @@ impl Target {
 
 /// How an attempt ended.
 enum Ended {
-    /// The agent is done with it.
-    Done(Box<PodVolumeStatus>),
+    /// The agent is done with it, in this folder of the kubelet.
+    Done(Box<PodVolumeStatus>, String),
     /// Its pod or node went away, or the agent is silent: another attempt may succeed.
     Gone(String),
     /// It cannot be done.
@@ -88,11 +88,12 @@ enum Ended {
     Stopped,
 }
 
-/// Fills a volume, and says what went wrong. Gives whether its data is there, or in its place what whoever mounts it is to have.
-pub async fn fill(work: Arc<Work>, target: Target) -> bool {
+/// Fills a volume, and says what went wrong. Gives the folder that the kubelet has for it, which is named after the PersistentVolume of a claim, if its data is there,
+/// or in its place what whoever mounts it is to have.
+pub async fn fill(work: Arc<Work>, target: Target) -> Option<String> {
     let (about, is_claim) = (target.about(), target.is_claim());
     let filled = fill_by_attempts(&work, target).await;
-    if !filled && !is_claim && !work.stop.is_asked() {
+    if filled.is_none() && !is_claim && !work.stop.is_asked() {
         work.issues.warning(
             "PodWaits",
             about,
@@ -103,7 +104,7 @@ pub async fn fill(work: Arc<Work>, target: Target) -> bool {
     filled
 }
 
-async fn fill_by_attempts(work: &Arc<Work>, target: Target) -> bool {
+async fn fill_by_attempts(work: &Arc<Work>, target: Target) -> Option<String> {
     let about = target.about();
     let mut last = String::new();
     for attempt in 0..ATTEMPTS {
@@ -111,7 +112,7 @@ async fn fill_by_attempts(work: &Arc<Work>, target: Target) -> bool {
         // Whoever made the pod, and however it ended: neither the next attempt nor the application shall meet it.
         place::release(work, &target).await;
         match ended {
-            Ended::Done(status) => return done(work, &about, &status),
+            Ended::Done(status, folder) => return done(work, &about, &status).then_some(folder),
             Ended::Gone(why) => {
                 work.issues.log(&format!("{about}: {why}; trying again"));
                 last = why;
@@ -119,19 +120,19 @@ async fn fill_by_attempts(work: &Arc<Work>, target: Target) -> bool {
             Ended::Failed(reason, why) => {
                 work.issues.error(reason, about, why);
                 count(&work.tally.volumes_failed);
-                return false;
+                return None;
             }
             Ended::Kept(why) => {
                 work.issues.warning("HostPathKept", about, why);
                 count(&work.tally.volumes_skipped);
-                return true;
+                return Some(String::new());
             }
-            Ended::Stopped => return false,
+            Ended::Stopped => return None,
         }
     }
     work.issues.error("VolumeFailed", about, last);
     count(&work.tally.volumes_failed);
-    false
+    None
 }
 
 /// Takes over what the agent said.
@@ -199,7 +200,8 @@ async fn attempt(work: &Work, target: &Target, attempt: usize) -> Ended {
         .and_then(|known| known.status.clone())
         .filter(|status| status.phase.is_final())
     {
-        return finished(work, target, known.as_ref(), status).await;
+        let place = known.as_ref().map(|known| known.spec.place.clone()).unwrap_or_default();
+        return finished(work, target, &place, status).await;
     }
     let found = tokio::select! {
         () = work.stop.asked() => Err(Lost::Stopped),
@@ -223,13 +225,13 @@ async fn attempt(work: &Work, target: &Target, attempt: usize) -> Ended {
         return Ended::Failed("VolumeFailed", why);
     }
     match wait(work, target, &name, &found).await {
-        Ended::Done(status) => finished(work, target, None, *status).await,
+        Ended::Done(status, _) => finished(work, target, &found.place, *status).await,
         other @ (Ended::Gone(_) | Ended::Failed(..) | Ended::Kept(_) | Ended::Stopped) => other,
     }
 }
 
 /// What a final word of an agent means: a failure whose pod is gone is worth another attempt.
-async fn finished(work: &Work, target: &Target, known: Option<&PodVolumeRestore>, status: PodVolumeStatus) -> Ended {
+async fn finished(work: &Work, target: &Target, place: &VolumePlace, status: PodVolumeStatus) -> Ended {
     let failed = matches!(status.phase, VolumePhase::Failed | VolumePhase::Canceled);
     if failed && work.stop.is_asked() {
         return Ended::Stopped;
@@ -237,15 +239,14 @@ async fn finished(work: &Work, target: &Target, known: Option<&PodVolumeRestore>
     if !target.is_claim() && is_kept(&status) {
         return Ended::Kept(FOLDER_KEPT.to_owned());
     }
-    let pod_uid = known.map(|known| known.spec.place.pod_uid.clone());
-    if failed && target.is_claim() && place::is_gone(work, target, pod_uid.as_deref()).await {
+    if failed && target.is_claim() && place::is_gone(work, target, Some(&place.pod_uid)).await {
         return Ended::Gone(
             status
                 .message
                 .unwrap_or_else(|| "the pod that it was filled through is gone".to_owned()),
         );
     }
-    Ended::Done(Box::new(status))
+    Ended::Done(Box::new(status), place.folder.clone())
 }
 
 /// Whether the agent has left a folder of its node alone, for something was in it.
@@ -304,7 +305,9 @@ async fn wait(work: &Work, target: &Target, name: &str, found: &Found) -> Ended 
             .named(name)
             .map(|volume| volume.status.clone().unwrap_or_default())
         {
-            Some(status) if status.phase.is_final() => return Ended::Done(Box::new(status)),
+            Some(status) if status.phase.is_final() => {
+                return Ended::Done(Box::new(status), found.place.folder.clone());
+            }
             Some(status) => {
                 let silent = pulse.silent_for(status.heartbeat.as_ref(), Instant::now());
                 if status.heartbeat.is_some() && silent > SILENCE {

@@ -136,6 +136,12 @@ impl Work {
             .elapsed()
     }
 
+    /// The kind of a resource, in the version that this cluster prefers; none when it is not served.
+    pub fn served(&self, resource: &str) -> Option<Kind> {
+        let found = self.found.read().unwrap_or_else(PoisonError::into_inner);
+        found.by_resource(resource).cloned()
+    }
+
     /// The kind of a resource of the backup in the version that is used here: the one that the backup has, if it is served, otherwise the one that this cluster
     /// prefers. None when the kind is not served at all.
     pub async fn kind(&self, resource: &Arc<str>) -> Option<Kind> {
@@ -144,13 +150,7 @@ impl Work {
         }
         let of_backup = self.plan.kinds.get(resource)?.clone();
         let of_version = of_backup.version.clone();
-        let here = self
-            .found
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .by_resource(resource)
-            .cloned();
-        let kind = match here {
+        let kind = match self.served(resource) {
             Some(here) if here.version == of_backup.version => Some(here),
             Some(here) if requests::serves(&self.context.client, &of_backup).await => Some(Kind {
                 version: of_backup.version,
@@ -201,22 +201,23 @@ impl Work {
         self.source.volumes.iter().find(|record| record.source == source)
     }
 
+    /// The record of a claim, if data of volumes is wanted.
+    fn wanted_record(&self, item: &Item) -> Option<&VolumeRecord> {
+        let is_wanted = &*item.facts.resource == "persistentvolumeclaims" && self.spec().restore_volumes;
+        self.claim_record(&item.facts.namespace, &item.facts.name)
+            .filter(|_| is_wanted)
+    }
+
     /// Whether an object is a claim whose data comes back.
     pub fn claim_has_data(&self, item: &Item) -> bool {
-        &*item.facts.resource == "persistentvolumeclaims"
-            && self.spec().restore_volumes
-            && self
-                .claim_record(&item.facts.namespace, &item.facts.name)
-                .is_some_and(|record| record.snapshot_id.is_some())
+        self.wanted_record(item)
+            .is_some_and(|record| record.snapshot_id.is_some())
     }
 
     /// Whether an object is a claim that is not to be used before its data is there, or that of another backup.
     pub fn claim_awaits(&self, item: &Item) -> bool {
-        &*item.facts.resource == "persistentvolumeclaims"
-            && self.spec().restore_volumes
-            && self
-                .claim_record(&item.facts.namespace, &item.facts.name)
-                .is_some_and(|record| record.snapshot_id.is_some() || record.error.is_some())
+        self.wanted_record(item)
+            .is_some_and(|record| record.snapshot_id.is_some() || record.error.is_some())
     }
 
     /// Whether an object is a claim, or a pod, whose data comes back.

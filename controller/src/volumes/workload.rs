@@ -8,9 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::facts::{map, text};
-use crate::cluster::nodes::Nodes;
-
-const HOSTNAME: &str = "kubernetes.io/hostname";
+use crate::cluster::nodes::{HOSTNAME, Nodes};
 
 /// Where the template of a workload's pods is.
 pub fn template_path(resource: &str) -> Option<&'static str> {
@@ -35,12 +33,16 @@ pub fn mounts(object: &Value, path: &str, claim: &str) -> bool {
     let of_set = || {
         items(object, "/spec/volumeClaimTemplates").any(|template| {
             let start = format!("{}-{set}-", text(template, "/metadata/name").unwrap_or_default());
-            claim
-                .strip_prefix(&start)
-                .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+            is_numbered(claim, &start)
         })
     };
     named || of_set()
+}
+
+/// Whether a name is a beginning and a number, as those of the claims of a StatefulSet are.
+pub fn is_numbered(name: &str, beginning: &str) -> bool {
+    let number = name.strip_prefix(beginning).unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Whether the pods of a workload mount any claim. Their template is at `path`.

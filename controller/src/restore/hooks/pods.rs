@@ -66,16 +66,8 @@ pub fn readiness(pod: &Value, container: Option<&str>, wait_for_ready: bool) -> 
 
 /// A pod.
 pub async fn get(work: &Work, namespace: &str, name: &str) -> Result<Option<Value>, String> {
-    let kind = by_name(work, "pods").ok_or_else(|| "pods are not served".to_owned())?;
+    let kind = work.served("pods").ok_or_else(|| "pods are not served".to_owned())?;
     work.get(&kind, namespace, name).await.map_err(|error| say(&error))
-}
-
-fn by_name(work: &Work, resource: &str) -> Option<api::selection::Kind> {
-    work.found
-        .read()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .by_resource(resource)
-        .cloned()
 }
 
 /// The names of the pods of a workload: itself, if it is one; otherwise as many as it wants, once they are there.
@@ -92,7 +84,7 @@ pub async fn of(work: &Work, place: usize, until: Instant) -> Result<Vec<String>
         .kind(&item.facts.resource)
         .await
         .ok_or_else(|| "its kind is not served".to_owned())?;
-    let pods = by_name(work, "pods").ok_or_else(|| "pods are not served".to_owned())?;
+    let pods = work.served("pods").ok_or_else(|| "pods are not served".to_owned())?;
     loop {
         let workload = work
             .get(&kind, &item.target, &name)

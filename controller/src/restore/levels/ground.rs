@@ -107,13 +107,7 @@ pub async fn namespaces(work: &Work) {
         .filter(|item| &*item.facts.resource == "namespaces" && item.fate == Fate::Restored)
         .map(|item| item.target_name(mapping))
         .collect();
-    let kind = work
-        .found
-        .read()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .by_resource("namespaces")
-        .cloned();
-    let Some(kind) = kind else { return };
+    let Some(kind) = work.served("namespaces") else { return };
     for name in work.plan.namespaces.iter().filter(|name| !made.contains(&***name)) {
         let mut namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": &**name } });
         stamp(&mut namespace, &work.backup, &work.name, &work.uid);

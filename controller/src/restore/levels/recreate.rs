@@ -9,6 +9,7 @@ use super::super::existing::{self, Handling, handling};
 use super::super::order::Tier;
 use super::super::plan::Item;
 use super::super::work::Work;
+use super::users;
 use crate::context::say;
 
 /// Deletes existing claims whose data comes back, and before them the workloads of their namespaces that are restored as well. Everything else is made anew when its turn
@@ -52,7 +53,7 @@ pub async fn clear(work: &Arc<Work>) -> Result<()> {
             let removed = existing::remove(work, &kind, &item.target, &item.facts.name, uid, with_dependents).await;
             if let Err(refusal) = removed {
                 let who = if item.level.tier == Tier::Claims {
-                    users(work, item).await
+                    who_mounts(work, item).await
                 } else {
                     String::new()
                 };
@@ -65,32 +66,12 @@ pub async fn clear(work: &Arc<Work>) -> Result<()> {
 }
 
 /// The pods that mount a claim, for people.
-async fn users(work: &Work, item: &Item) -> String {
-    let pods = work
-        .found
-        .read()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .by_resource("pods")
-        .cloned();
-    let Some(pods) = pods else { return String::new() };
-    let mut users = Vec::new();
-    let listed = crate::cluster::list::list(&work.context.client, &pods, &item.target, |page| {
-        let mounts = |pod: &&serde_json::Value| {
-            let facts = crate::volumes::facts::PodFacts::of(pod);
-            facts
-                .volumes
-                .iter()
-                .any(|volume| volume.claim.as_deref() == Some(&*item.facts.name))
-        };
-        users.extend(
-            page.iter()
-                .filter(mounts)
-                .map(|pod| super::super::fields::name(pod).to_owned()),
-        );
-    });
-    match listed.await {
-        Ok(()) if users.is_empty() => String::new(),
-        Ok(()) => format!("; it is mounted by {}", users.join(", ")),
+async fn who_mounts(work: &Work, item: &Item) -> String {
+    match users::mounted(work, &item.target).await {
+        Ok(mounted) => match mounted.get(&*item.facts.name) {
+            Some(pods) => format!("; it is mounted by {}", pods.join(", ")),
+            None => String::new(),
+        },
         Err(error) => format!("; who mounts it could not be found out: {}", say(&error)),
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::fields::{items, items_mut, map_mut, remove, remove_all, remove_empty, retain, text};
 use super::{Circumstances, Note};
+use crate::cluster::nodes::HOSTNAME;
 
 /// The name of the init container that waits until the pod's own volumes are filled.
 pub const WAIT: &str = "ararat-restore-wait";
@@ -63,7 +64,6 @@ fn tokens(pod: &mut Value) {
     }
 }
 
-const HOSTNAME: &str = "kubernetes.io/hostname";
 const AFFINITY: &str = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution";
 
 /// A pod that is bound to a node which is not here would wait for ever: the bond goes, and a person is told.

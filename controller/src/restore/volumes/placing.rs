@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use serde_json::Value;
 
@@ -24,9 +25,16 @@ const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 /// # Errors
 /// When the backup cannot be read.
 pub async fn place(work: &Arc<Work>, targets: &mut [Target]) -> Result<()> {
+    let workloads = workloads(&work.plan);
     let found: Vec<Option<usize>> = targets
         .iter()
-        .map(|target| workload(&work.plan, &target.record.namespace, target.record.claim.as_deref()?))
+        .map(|target| {
+            let (namespace, claim) = (&*target.record.namespace, target.record.claim.as_deref()?);
+            let mut mounting = workloads.iter().filter(|(_, item)| &*item.facts.namespace == namespace);
+            mounting
+                .find(|(_, item)| item.facts.needs_claim(claim))
+                .map(|(place, _)| *place)
+        })
         .collect();
     let places: BTreeSet<usize> = found.iter().flatten().copied().collect();
     let mut placings = HashMap::new();
@@ -70,25 +78,15 @@ pub async fn place(work: &Arc<Work>, targets: &mut [Target]) -> Result<()> {
     Ok(())
 }
 
-/// The workload whose pods mount a claim: one that comes back before one that does not, and a template before the pods that were made of it.
-fn workload(plan: &Plan, namespace: &str, claim: &str) -> Option<usize> {
-    let rank = |item: &Item| (item.fate != Fate::Restored, &*item.facts.resource == "pods");
+/// The workloads whose pods mount claims: those that come back before those that do not, and templates before the pods that were made of them.
+fn workloads(plan: &Plan) -> Vec<(usize, &Item)> {
     let items = plan.items.iter().enumerate();
-    let mounting =
-        items.filter(|(_, item)| template_path(&item.facts.resource).is_some() && needs(item, namespace, claim));
-    mounting.min_by_key(|(_, item)| rank(item)).map(|(place, _)| place)
-}
-
-fn needs(item: &Item, namespace: &str, claim: &str) -> bool {
-    item.facts.needs.iter().any(|need| {
-        let is_meant = match need.name.strip_suffix('*') {
-            Some(start) => claim
-                .strip_prefix(start)
-                .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())),
-            None => *need.name == *claim,
-        };
-        is_meant && need.resource == CLAIMS && *need.namespace == *namespace
-    })
+    let mut workloads: Vec<(usize, &Item)> = items
+        .filter(|(_, item)| template_path(&item.facts.resource).is_some())
+        .filter(|(_, item)| item.facts.needs.iter().any(|need| need.resource == CLAIMS))
+        .collect();
+    workloads.sort_by_key(|(_, item)| (item.fate != Fate::Restored, &*item.facts.resource == "pods"));
+    workloads
 }
 
 /// Labels of nodes, with the values of those where other claims of the same workload are by now, that had better not meet.
@@ -98,14 +96,16 @@ pub async fn taken(work: &Work, target: &Target) -> BTreeMap<String, BTreeSet<St
         return taken;
     };
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(work.context.client.clone(), &target.namespace);
-    for sibling in &target.siblings {
-        // It is a wish: who cannot be asked is not avoided.
-        let Ok(claim) = steady(|| claims.get(sibling)).await else {
-            continue;
-        };
-        let Some(node) = claim.annotations().get(SELECTED_NODE) else {
-            continue;
-        };
+    let every = ListParams::default();
+    // It is a wish: who cannot be asked is not avoided.
+    let Ok(listed) = steady(|| claims.list_metadata(&every)).await else {
+        return taken;
+    };
+    let siblings = listed
+        .items
+        .iter()
+        .filter(|claim| target.siblings.contains(&claim.name_any()));
+    for node in siblings.filter_map(|claim| claim.annotations().get(SELECTED_NODE)) {
         for label in labels {
             if let Some(value) = work.circumstances.nodes.label(node, label) {
                 taken.entry(label.clone()).or_default().insert(value.to_owned());
