@@ -52,11 +52,18 @@ pub async fn run(context: Arc<Context>) {
             }
             let uid = backup.uid().unwrap_or_default();
             let work = work::work(Arc::clone(&context), Arc::clone(backup));
-            // Whoever stops one that waits for its turn does not wait for it.
+            // Whoever stops one that waits for its turn does not wait for it; and a pod that is frozen does not wait until others are done.
+            let is_frozen = backup
+                .status
+                .as_ref()
+                .is_some_and(|status| !status.open_hooks.is_empty());
             if backup.spec.cancel || backup.metadata.deletion_timestamp.is_some() {
                 tasks.start_at_once(&uid, work);
             } else if queue.lets(&context, backup) {
-                tasks.start(&uid, work);
+                match is_frozen {
+                    true => tasks.start_at_once(&uid, work),
+                    false => tasks.start(&uid, work),
+                };
             }
         }
         queue.keep(&backups);

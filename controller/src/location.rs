@@ -25,6 +25,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::condition;
 use api::location::BackupStorageLocationStatus;
 use api::{BackupRepository, BackupRepositorySpec, BackupStorageLocation, duration, words};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -235,8 +236,10 @@ async fn compare(
         plan.create.clear();
     }
     let here = std::mem::take(&mut plan.here);
-    let (made, removed) = sync::act(context, &look.opened, plan).await?;
-    if made + removed > 0 {
+    let acted = sync::act(context, &look.opened, plan).await;
+    if let Ok((made, removed)) = acted
+        && made + removed > 0
+    {
         tracing::info!(
             "Backups of {}: {made} taken over, {removed} removed whose data is gone",
             location.name_any()
@@ -246,19 +249,26 @@ async fn compare(
         refusal: (!look.is_ours()).then(|| refusal(context, location)),
         whole,
     };
-    hold::compare(context, &look.opened, &here, &side).await?;
-    if whole && look.is_ours() {
-        let orphans = sweep::orphans(
-            &look.listing.snapshots,
-            &look.backups,
-            &look.restores,
-            &context.cluster,
-            engine_now(),
-        );
-        sweep::forget(&look.opened, orphans).await?;
-        sweep::readers(context, &look.opened).await?;
-    }
-    Ok(())
+    let held = hold::compare(context, &look.opened, &here, &side).await;
+    let swept = match whole && look.is_ours() {
+        true => clear(context, look).await,
+        false => Ok(()),
+    };
+    // One backup that cannot be taken over keeps no other one from being held, and none of them anything from being cleared away.
+    acted.map(drop).and(held).and(swept)
+}
+
+/// Clears away what is left over.
+async fn clear(context: &Arc<Context>, look: &Look) -> anyhow::Result<()> {
+    let orphans = sweep::orphans(
+        &look.listing.snapshots,
+        &look.backups,
+        &look.restores,
+        &context.cluster,
+        engine_now(),
+    );
+    sweep::forget(&look.opened, orphans).await?;
+    sweep::readers(context, &look.opened).await
 }
 
 /// Why nothing is written to a location that was just seen not to be ours.
@@ -294,12 +304,7 @@ async fn say(context: &Context, location: &BackupStorageLocation, seen: &Seen, s
     if judge::says_the_same(&before, &after) && !is_older(&before, &after) {
         return;
     }
-    let available = |status: &BackupStorageLocationStatus| {
-        status
-            .conditions
-            .iter()
-            .any(|said| said.type_ == "Available" && said.status == "True")
-    };
+    let available = |status: &BackupStorageLocationStatus| condition::holds(&status.conditions, "Available");
     if available(&before) != available(&after) {
         let note = after
             .message

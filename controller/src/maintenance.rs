@@ -282,7 +282,7 @@ mod tests {
             repository.status = Some(begin(&repository, work));
             let status = end(&repository, work, &outcome(succeeded, findings));
             assert_eq!(status.next_slice, Some(next), "{slice} {succeeded} {findings}");
-            let healthy = status.conditions.iter().find(|said| said.type_ == "Healthy");
+            let healthy = condition::find(&status.conditions, "Healthy");
             assert_eq!(healthy.map(|said| said.reason.as_str()), Some(reason));
         }
     }

@@ -103,11 +103,7 @@ async fn turn(context: &Context, schedule: &Schedule, memory: &mut Memory) -> ku
     let outlook = match due::decide(schedule, &facts) {
         Ok(outlook) => outlook,
         Err(why) => {
-            if !before
-                .conditions
-                .iter()
-                .any(|said| said.type_ == VALID && said.status == "False")
-            {
+            if condition::find(&before.conditions, VALID).is_none_or(|said| said.status != "False") {
                 context.event(schedule, true, "Invalid", why.clone()).await;
             }
             after.next_backup = None;

@@ -41,6 +41,16 @@ pub fn set(conditions: &mut Vec<Condition>, said: &Said<'_>, now: Timestamp) {
     }
 }
 
+/// What is said of one kind.
+pub fn find<'c>(conditions: impl IntoIterator<Item = &'c Condition>, kind: &str) -> Option<&'c Condition> {
+    conditions.into_iter().find(|condition| condition.type_ == kind)
+}
+
+/// Whether it is said that one holds.
+pub fn holds<'c>(conditions: impl IntoIterator<Item = &'c Condition>, kind: &str) -> bool {
+    find(conditions, kind).is_some_and(|condition| condition.status == "True")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::groups::Group;
-use super::work::Work;
+use super::work::{Work, unless};
 use super::{hooks, placing};
 use crate::context::{Context, is_conflict, is_not_found, is_passing, say};
 use crate::volumes::agents::{self, NO_AGENT, Pulse, SILENCE, UNANSWERED};
@@ -278,11 +278,12 @@ async fn attempt_to_read(
             (pod.node.clone().unwrap_or_default(), place)
         }
         None => {
-            hold.placing = placing::of_claim(work, &hold.namespace, &hold.claim, &choice.folder).await;
-            let held = tokio::select! {
-                held = holder::hold(&work.context, &hold, Instant::now() + HOLDER_TIMEOUT) => held,
-                () = cancelled(work) => Err("the backup was cancelled".to_owned()),
+            let held = async {
+                hold.placing = placing::of_claim(work, &hold.namespace, &hold.claim, &choice.folder).await;
+                holder::hold(&work.context, &hold, Instant::now() + HOLDER_TIMEOUT).await
             };
+            let held = unless(work.cancelled(), held).await;
+            let held = held.unwrap_or_else(|| Err("the backup was cancelled".to_owned()));
             if held.is_err() {
                 holder::release(&work.context, &hold.namespace, &holder::name(&hold)).await;
             }
@@ -314,14 +315,6 @@ async fn attempt_to_read(
         holder::release(&work.context, &hold.namespace, &holder::name(&hold)).await;
     }
     status
-}
-
-/// Ends when somebody wants the backup to stop.
-async fn cancelled(work: &Work) {
-    let mut changes = work.context.watches.backups.changes();
-    while !work.is_cancelled() {
-        change(&mut changes, Duration::from_secs(1)).await;
-    }
 }
 
 async fn make(work: &Work, name: &str, node: &str, place: VolumePlace, source: &str) -> Result<(), String> {

@@ -57,9 +57,12 @@ impl Way {
 
 /// Since when a backup waits, if it does.
 pub(super) fn since(backup: &Backup) -> Option<Timestamp> {
-    let mut conditions = backup.status.iter().flat_map(|status| &status.conditions);
-    let said = conditions.find(|condition| condition.type_ == WAITING && condition.status == "True")?;
+    let said = said_before(backup).filter(|said| said.status == "True")?;
     Some(said.last_transition_time.0)
+}
+
+fn said_before(backup: &Backup) -> Option<&Condition> {
+    condition::find(backup.status.iter().flat_map(|status| &status.conditions), WAITING)
 }
 
 /// Whether a backup has waited long enough. A controller that was away for longer looks at the location before it says so.
@@ -80,13 +83,12 @@ pub(super) fn said(location: &str, why: &str, generation: Option<i64>) -> Said<'
 
 /// Whether that was said before.
 pub(super) fn says(backup: &Backup, said: &Said<'_>) -> bool {
-    let mut conditions = backup.status.iter().flat_map(|status| &status.conditions);
-    since(backup).is_some() && conditions.any(|known| known.type_ == WAITING && known.message == said.message)
+    since(backup).is_some() && said_before(backup).is_some_and(|known| known.message == said.message)
 }
 
 /// Says of a backup that waited that it does no longer.
 pub(super) fn end(conditions: &mut Vec<Condition>, generation: Option<i64>) {
-    if !conditions.iter().any(|known| known.type_ == WAITING) {
+    if condition::find(conditions.iter(), WAITING).is_none() {
         return;
     }
     let said = Said {

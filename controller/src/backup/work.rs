@@ -1,6 +1,6 @@
 //! The steps of one Backup: looked at, volumes read, objects and records committed. Each step finds out what was done before, so a controller that takes over goes on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::ending::{end, finish, set_finalizer};
 use super::hooks::HookState;
-use super::placing::Workloads;
+use super::placing::Seen;
 use super::survey::Survey;
 use super::waiting::{self, PATIENCE, Way};
 use super::{commit, groups, hooks, volumes};
@@ -46,8 +46,8 @@ pub(super) struct Work {
     pub(super) hooks: Mutex<HookState>,
     /// Held while that is written down.
     pub(super) writing_hooks: tokio::sync::Mutex<()>,
-    /// What was looked at for claims that no running pod mounts, by namespace.
-    pub(super) workloads: tokio::sync::Mutex<HashMap<String, Workloads>>,
+    /// What was looked at for claims that no running pod mounts.
+    pub(super) seen: tokio::sync::Mutex<Seen>,
 }
 
 /// How a backup ended before its end.
@@ -102,7 +102,7 @@ pub(super) async fn work(context: Arc<Context>, seen: Arc<Backup>) {
         issues: Issues::default(),
         hooks: Mutex::new(HookState::of(&status)),
         writing_hooks: tokio::sync::Mutex::default(),
-        workloads: tokio::sync::Mutex::default(),
+        seen: tokio::sync::Mutex::default(),
         context,
         backup,
     });
@@ -196,6 +196,7 @@ async fn steps(work: &Arc<Work>, status: &BackupStatus) -> Result<(), Stop> {
     }
     work.patch(&json!({ "phase": BackupPhase::Finalizing })).await?;
     let before = work.issues.checkpoint();
+    let mut failing: Option<Instant> = None;
     let committed = loop {
         let began = Instant::now();
         match commit::commit(work, &opened, &survey, &records, &began_status(work, &started)).await {
@@ -205,7 +206,11 @@ async fn steps(work: &Arc<Work>, status: &BackupStatus) -> Result<(), Stop> {
             Err(error) if commit::may_pass(&error) && refused(work).is_some() => {
                 return Err(waits_or_fails(work, format!("{error:#}")));
             }
-            Err(error) if commit::may_pass(&error) && started_within(&started, PATIENCE.saturating_mul(2)) => {
+            // However long its volumes took: what counts is how long the commit fails.
+            Err(error)
+                if commit::may_pass(&error)
+                    && failing.get_or_insert_with(Instant::now).elapsed() < PATIENCE.saturating_mul(2) =>
+            {
                 tracing::warn!(
                     "The Backup {} could not be committed, trying again: {error:#}",
                     work.name
@@ -232,10 +237,6 @@ async fn committed_before(work: &Work, opened: &Arc<Opened>) -> Result<Option<co
         Err(error) if commit::may_pass(&error) => Err(waits_or_fails(work, format!("{error:#}"))),
         Err(error) => Err(Stop::Failed(error)),
     }
-}
-
-fn started_within(started: &Time, patience: Duration) -> bool {
-    now().duration_since(started.0).as_secs() < i64::try_from(patience.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// The status as the record has it, but for what is known only in the end.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use api::archive::{self, KIND_BACKUP, KIND_RESTORE, KIND_VOLUME};
-use engine::format::mark::MarkKind;
+use engine::format::mark::{MarkKind, marked_session};
 use engine::repository::{Repository, SnapshotFilter, StoredSnapshot};
 use engine::words::SessionId;
 
@@ -36,8 +36,7 @@ pub async fn is_held(opened: &Arc<Opened>, uid: &str) -> Result<bool> {
         let listing = opened.repository.listing(&SnapshotFilter::default())?;
         let is_damaged = |saved: &sync::Saved<'_>| {
             let mut damaged = listing.damaged.iter();
-            let mark = format!("f/{}.", saved.snapshot.id);
-            saved.uid == uid && damaged.any(|damage| damage.name.starts_with(&mark))
+            saved.uid == uid && damaged.any(|damage| marked_session(&damage.name) == Some(saved.snapshot.id))
         };
         // What cannot be read may be the word that it is held.
         let unknown = sync::saved(&listing.snapshots).iter().any(is_damaged);

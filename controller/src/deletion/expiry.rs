@@ -11,9 +11,10 @@ use api::condition::{self, Said};
 use api::{Backup, BackupPhase, BackupStorageLocation, DeleteBackupRequest, words};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use crate::context::{Context, now};
+use crate::context::{Context, is_conflict, now};
 use crate::location::{self, hold};
 
 /// The condition of a backup that is kept though its time to live is over.
@@ -45,10 +46,7 @@ pub async fn run(context: &Context) {
             .as_ref()
             .map(|status| status.conditions.clone())
             .unwrap_or_default();
-        if conditions
-            .iter()
-            .any(|said| said.type_ == KEPT && said.status == "True")
-        {
+        if condition::holds(&conditions, KEPT) {
             continue;
         }
         let schedule = backup.labels().get(words::SCHEDULE_NAME).map_or("", String::as_str);
@@ -63,11 +61,15 @@ pub async fn run(context: &Context) {
             generation: backup.metadata.generation,
         };
         condition::set(&mut conditions, &said, now());
-        match context
-            .patch_status::<Backup>(&backup.name_any(), &json!({ "conditions": conditions }))
+        // Others write conditions, too: none of theirs is written over, and it is said the next time.
+        let patch = json!({ "metadata": { "resourceVersion": backup.resource_version() }, "status": { "conditions": conditions } });
+        let api = context.api::<Backup>();
+        match api
+            .patch_status(&backup.name_any(), &PatchParams::default(), &Patch::Merge(patch))
             .await
         {
-            Ok(()) => context.event(backup.as_ref(), true, "LastOfSchedule", message).await,
+            Err(error) if is_conflict(&error) => {}
+            Ok(_) => context.event(backup.as_ref(), true, "LastOfSchedule", message).await,
             Err(error) => tracing::warn!(
                 "The status of {} could not be written: {}",
                 backup.name_any(),

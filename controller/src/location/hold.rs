@@ -13,7 +13,8 @@ use api::Backup;
 use api::archive::TAG_HOLD;
 use api::condition::{self, Condition, Said};
 use engine::format::mark::MarkKind;
-use engine::repository::{Repository, StoredSnapshot};
+use engine::repository::{Repository, SnapshotFilter};
+use engine::words::SessionId;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -68,8 +69,7 @@ fn decide(backup: &Backup, stored: bool, side: &Side) -> Step {
 }
 
 fn said(backup: &Backup) -> Option<&Condition> {
-    let mut conditions = backup.status.iter().flat_map(|status| &status.conditions);
-    conditions.find(|condition| condition.type_ == HELD)
+    condition::find(backup.status.iter().flat_map(|status| &status.conditions), HELD)
 }
 
 fn holds(condition: &Condition) -> bool {
@@ -193,7 +193,7 @@ async fn settle(context: &Context, opened: &Arc<Opened>, saved: &Saved<'_>, seen
             let (held, snapshot) = (Arc::clone(opened), saved.snapshot.clone());
             blocking(move || {
                 held.writable()?;
-                tag(&held.repository, &snapshot, stored)
+                tag(&held.repository, snapshot.id, stored)
             })
             .await??;
             let verb = if stored { "is held" } else { "is not held any more" };
@@ -213,14 +213,15 @@ async fn settle(context: &Context, opened: &Arc<Opened>, saved: &Saved<'_>, seen
     say(context, &api, &backup, stored, side).await
 }
 
-/// Gives a snapshot the tag, or takes it; its other tags stay.
-fn tag(repository: &Repository, snapshot: &StoredSnapshot, held: bool) -> Result<()> {
-    let mut tags = snapshot.summary.tags.clone();
+/// Gives a snapshot the tag, or takes it; its other tags stay, as they are now: a mark has all of them, and others may have been given since it was listed.
+fn tag(repository: &Repository, snapshot: SessionId, held: bool) -> Result<()> {
+    let newest = repository.find_snapshot(&snapshot.to_string(), &SnapshotFilter::default())?;
+    let mut tags = newest.summary.tags;
     tags.retain(|tag| tag != TAG_HOLD);
     if held {
         tags.push(TAG_HOLD.to_owned());
     }
-    Ok(repository.mark(snapshot.id, MarkKind::Tags { tags }, engine_now())?)
+    Ok(repository.mark(snapshot, MarkKind::Tags { tags }, engine_now())?)
 }
 
 async fn say(context: &Context, api: &Api<Backup>, backup: &Backup, stored: bool, side: &Side) -> Result<()> {

@@ -138,10 +138,7 @@ pub fn can_write(location: &BackupStorageLocation, is_seen: bool) -> Result<(), 
         let why = status.message.as_deref().unwrap_or("nobody knows why");
         return Err(format!("The location {name} is unavailable: {why}"));
     }
-    let owned = status
-        .conditions
-        .iter()
-        .any(|condition| condition.type_ == owner::CONDITION && condition.status == "True");
+    let owned = condition::holds(&status.conditions, owner::CONDITION);
     // One that is not owned and was not refused above has got another spec since it was looked at.
     match (owned, is_seen) {
         (true, true) => Ok(()),
@@ -166,9 +163,7 @@ pub fn may_write(location: &BackupStorageLocation) -> Result<(), String> {
         ));
     }
     let conditions = location.status.iter().flat_map(|status| &status.conditions);
-    let refused = conditions
-        .into_iter()
-        .find(|condition| condition.type_ == owner::CONDITION && condition.status == "False");
+    let refused = condition::find(conditions, owner::CONDITION).filter(|condition| condition.status == "False");
     match refused {
         // What was said when it was ReadOnly says nothing now.
         Some(condition) if condition.observed_generation == location.metadata.generation => Err(format!(

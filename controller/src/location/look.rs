@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use anyhow::{Result, bail};
+use api::condition;
 use api::location::AccessMode;
 use api::{Backup, BackupStorageLocation, Restore};
 use engine::repository::SnapshotFilter;
@@ -58,10 +59,7 @@ pub async fn look(context: &Context, location: &BackupStorageLocation, probed: P
     let opened = context.repositories.open(location).await?;
     let (backups, restores) = (context.watches.backups.all(), context.watches.restores.all());
     let conditions = location.status.iter().flat_map(|status| &status.conditions);
-    let before = conditions
-        .into_iter()
-        .find(|condition| condition.type_ == owner::CONDITION)
-        .cloned();
+    let before = condition::find(conditions, owner::CONDITION).cloned();
     let generation = location.metadata.generation;
     let (cluster, pod) = (context.cluster.clone(), context.args.pod.clone());
     blocking(move || {

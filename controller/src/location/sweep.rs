@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Result;
-use api::archive::{self, KIND_RESTORE, KIND_VOLUME};
+use api::archive::{self, KIND_BACKUP, KIND_RESTORE, KIND_VOLUME};
 use api::{Backup, BackupPhase, Restore};
 use engine::format::mark::MarkKind;
 use engine::repository::StoredSnapshot;
@@ -40,6 +40,15 @@ pub fn orphans(
         .iter()
         .filter_map(|restore| restore.metadata.uid.as_deref())
         .collect();
+    let is_cancelled = |backup: &&Arc<Backup>| {
+        let phase = backup.status.as_ref().map(|status| status.phase);
+        phase == Some(BackupPhase::Canceled)
+    };
+    let cancelled: BTreeSet<&str> = backups
+        .iter()
+        .filter(is_cancelled)
+        .filter_map(|backup| origin_uid(backup))
+        .collect();
     let ours = snapshots
         .iter()
         .filter(|snapshot| snapshot.summary.host == cluster.as_bytes());
@@ -50,6 +59,8 @@ pub fn orphans(
             KIND_VOLUME if age > VOLUME_SECONDS && !needed.contains(uid) => {
                 Some((snapshot.id, "its backup was not committed"))
             }
+            // It was committed all the same, by who did not hear of it in time; when its object is gone, it would come back as one that is good.
+            KIND_BACKUP if cancelled.contains(uid) => Some((snapshot.id, "its Backup was cancelled")),
             KIND_RESTORE if age > RESTORE_SECONDS && !restores.contains(uid) => {
                 Some((snapshot.id, "its Restore is gone"))
             }
@@ -204,16 +215,19 @@ mod tests {
             snapshot(10, KIND_RESTORE, "there", "we", 40 * day),
             snapshot(11, KIND_RESTORE, "gone", "we", day),
             snapshot(12, archive::KIND_OWNER, "gone", "we", 90 * day),
+            snapshot(13, KIND_BACKUP, "cancelled", "we", 60),
+            snapshot(14, KIND_BACKUP, "cancelled", "they", 60),
         ];
         let backups = [
             backup("running", BackupPhase::InProgress),
             backup("failed", BackupPhase::Failed),
             backup("deleting", BackupPhase::Deleting),
+            backup("cancelled", BackupPhase::Canceled),
         ];
         let restores = [restore("there", RestorePhase::Completed)];
         let found = orphans(&snapshots, &backups, &restores, "we", Timestamp::new(NOW, 0));
         let numbers: Vec<u8> = found.iter().map(|(id, _)| id.0[0]).collect();
-        assert_eq!(numbers, [3, 7, 9]);
+        assert_eq!(numbers, [3, 7, 9, 13]);
     }
 
     #[test]

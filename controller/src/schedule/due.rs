@@ -3,7 +3,7 @@
 //! A timetable's own times begin after its last backup, after a time that was left out, and after the moment since which it is valid; that is when it was made,
 //! or changed. A pause is no such moment: what it has missed is made up for, once, if the Schedule says so.
 
-use api::condition::Condition;
+use api::condition;
 use api::cron::Times;
 use api::schedule::ScheduleSpec;
 use api::{Schedule, ScheduleStatus};
@@ -157,8 +157,7 @@ fn run(schedule: &Schedule, time: Timestamp, because: String, run_now: Option<St
 
 /// Since when the timetable is valid: as it was said before, unless it is another one now; at first, since the Schedule was made.
 fn since(schedule: &Schedule, status: &ScheduleStatus, now: Timestamp) -> Timestamp {
-    let valid: Option<&Condition> = status.conditions.iter().find(|said| said.type_ == VALID);
-    match valid {
+    match condition::find(&status.conditions, VALID) {
         Some(valid) if valid.status == "True" && valid.message == described(&schedule.spec) => {
             valid.last_transition_time.0
         }
