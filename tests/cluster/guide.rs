@@ -41,16 +41,23 @@ spec:
   ports: [{port: 80, targetPort: 80}]
 ";
 
-/// The commands that README shows, as it shows them.
-fn of_readme(beginning: &str) -> String {
-    let section = include_str!("../../README.md")
-        .split("## On Kubernetes")
-        .nth(1)
-        .unwrap();
+/// The command that a page shows below a heading, in a block of its own, as it shows it. It is told by how it begins and ends, but for a comment.
+pub fn shown<'p>(page: &'p str, heading: &str, beginning: &str, end: &str) -> &'p str {
+    let section = page.split(&format!("\n## {heading}\n")).nth(1).unwrap();
     let block = section.split("```").nth(1).unwrap();
-    let line = block.lines().find_map(|line| line.strip_prefix(beginning));
-    let line = line.unwrap_or_else(|| panic!("README does not show `{beginning}`:\n{block}"));
-    format!("{}{line}", beginning.split_once(' ').unwrap().1)
+    let lines = block
+        .lines()
+        .map(|line| line.split("   #").next().unwrap_or(line).trim_end());
+    let mut meant = lines.filter(|line| line.starts_with(beginning) && line.ends_with(end));
+    meant
+        .next()
+        .unwrap_or_else(|| panic!("the page does not show `{beginning}…{end}`:\n{block}"))
+}
+
+/// The same of README, without the name of the program.
+fn of_readme(beginning: &str) -> &'static str {
+    let line = shown(include_str!("../../README.md"), "On Kubernetes", beginning, "");
+    line.split_once(' ').unwrap().1
 }
 
 #[test]
@@ -72,7 +79,7 @@ fn the_classic_guide_works_word_for_word() {
         .ok()
         .says(&["kind: DaemonSet", "image: REGISTRY/ararat", "url: s3://bucket/cluster"]);
     cluster
-        .ararat(&of_readme("ararat backup create nginx-backup --selector app=nginx"))
+        .ararat(of_readme("ararat backup create nginx-backup --selector app=nginx"))
         .ok()
         .says(&["nginx-backup", "completed"]);
     spotless(cluster, &cluster.object("backup", "nginx-backup"));
@@ -87,11 +94,11 @@ fn the_classic_guide_works_word_for_word() {
     cluster.ararat("backup logs nginx-backup").ok().says(&["nginx-example"]);
 
     cluster
-        .kubectl(&of_readme("kubectl delete namespace nginx-example"))
+        .kubectl(of_readme("kubectl delete namespace nginx-example"))
         .ok();
 
     cluster
-        .ararat(&of_readme("ararat restore create --from-backup nginx-backup"))
+        .ararat(of_readme("ararat restore create --from-backup nginx-backup"))
         .ok()
         .says(&["completed"]);
     let restores = cluster.list("restores -n ararat");

@@ -157,12 +157,10 @@ spec:
     assert_eq!(state_in_backup(cluster, &space.name, &name), "second\n");
 }
 
-#[test]
-fn the_post_hook_runs_even_when_the_controllers_die_in_between() {
-    let Some(story) = bench::alone() else { return };
-    let cluster = &story.cluster;
-    let name = story.name("thawed");
-    let space = pod(cluster, &name, FREEZE);
+/// A pod whose backup has frozen it, and has no controller any more.
+#[track_caller]
+fn killed_while_frozen<'c>(cluster: &'c Kubernetes, name: &str) -> Space<'c> {
+    let space = pod(cluster, name, FREEZE);
     cluster.shell(&space.name, "app", "head -c 300000000 /dev/urandom >/data/big");
     cluster
         .ararat(&format!("backup create {name} --include-namespaces {}", space.name))
@@ -171,6 +169,15 @@ fn the_post_hook_runs_even_when_the_controllers_die_in_between() {
         (cluster.shell(&space.name, "app", "cat /data/state") == "frozen\n").then_some(())
     });
     cluster.kill_program("ararat-controller");
+    space
+}
+
+#[test]
+fn the_post_hook_runs_even_when_the_controllers_die_in_between() {
+    let Some(story) = bench::alone() else { return };
+    let cluster = &story.cluster;
+    let name = story.name("thawed");
+    let space = killed_while_frozen(cluster, &name);
     let backup = cluster.ended("backup", &name, Duration::from_secs(180));
     assert_eq!(text(&backup, "/status/phase"), "Completed", "{backup:#}");
     assert_eq!(cluster.shell(&space.name, "app", "cat /data/state"), "running\n");
@@ -196,15 +203,7 @@ fn a_backup_that_is_stopped_after_its_controllers_died_leaves_no_pod_frozen() {
     let Some(story) = bench::alone() else { return };
     let cluster = &story.cluster;
     let name = story.name("refrozen");
-    let space = pod(cluster, &name, FREEZE);
-    cluster.shell(&space.name, "app", "head -c 300000000 /dev/urandom >/data/big");
-    cluster
-        .ararat(&format!("backup create {name} --include-namespaces {}", space.name))
-        .ok();
-    wait("the pre hook", Duration::from_secs(60), || {
-        (cluster.shell(&space.name, "app", "cat /data/state") == "frozen\n").then_some(())
-    });
-    cluster.kill_program("ararat-controller");
+    let space = killed_while_frozen(cluster, &name);
     cluster
         .kubectl(&format!(
             "patch backup -n ararat {name} --type=merge -p '{{\"spec\":{{\"cancel\":true}}}}'"

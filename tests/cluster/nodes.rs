@@ -110,6 +110,24 @@ fn placed<const COUNT: usize>(claims: [(&str, &str); COUNT]) -> BTreeMap<String,
     claims.map(|(claim, node)| (claim.to_owned(), node.to_owned())).into()
 }
 
+/// Backs the namespace up, under its own name.
+#[track_caller]
+fn saved(cluster: &Kubernetes, name: &str) {
+    cluster
+        .ararat(&format!("backup create {name} --include-namespaces {name} --wait"))
+        .ok();
+    spotless(cluster, &cluster.object("backup", name));
+}
+
+/// Restores it.
+#[track_caller]
+fn restored(cluster: &Kubernetes, name: &str) {
+    cluster
+        .ararat(&format!("restore create {name} --from-backup {name} --wait"))
+        .ok();
+    spotless(cluster, &cluster.object("restore", name));
+}
+
 #[test]
 fn a_volume_of_one_node_comes_back_on_the_node_where_its_workload_must_run() {
     let Some(story) = bench::alone() else { return };
@@ -128,17 +146,11 @@ fn a_volume_of_one_node_comes_back_on_the_node_where_its_workload_must_run() {
     let expected = placed([("near", FIRST), ("far", SECOND)]);
     assert_eq!(claims(cluster, name), expected);
 
-    cluster
-        .ararat(&format!("backup create {name} --include-namespaces {name} --wait"))
-        .ok();
-    spotless(cluster, &cluster.object("backup", name));
+    saved(cluster, name);
     assert_eq!(agents(cluster, "podvolumebackups", "backupName", name), expected);
 
     space.destroy();
-    cluster
-        .ararat(&format!("restore create {name} --from-backup {name} --wait"))
-        .ok();
-    spotless(cluster, &cluster.object("restore", name));
+    restored(cluster, name);
     assert_eq!(claims(cluster, name), expected);
     assert_eq!(agents(cluster, "podvolumerestores", "restoreName", name), expected);
     for app in ["near", "far"] {
@@ -172,19 +184,13 @@ fn a_volume_of_a_workload_that_sleeps_comes_back_on_the_node_where_it_will_run()
     });
 
     // Nobody mounts it: what reads it has to get to its node, past the taint.
-    cluster
-        .ararat(&format!("backup create {name} --include-namespaces {name} --wait"))
-        .ok();
-    spotless(cluster, &cluster.object("backup", name));
+    saved(cluster, name);
     let expected = placed([("far", SECOND)]);
     assert_eq!(agents(cluster, "podvolumebackups", "backupName", name), expected);
     nothing_left(cluster, name);
 
     space.destroy();
-    cluster
-        .ararat(&format!("restore create {name} --from-backup {name} --wait"))
-        .ok();
-    spotless(cluster, &cluster.object("restore", name));
+    restored(cluster, name);
     assert_eq!(claims(cluster, name), expected);
     nothing_left(cluster, name);
     assert!(cluster.names(&format!("pods -n {name}")).is_empty());
@@ -211,10 +217,7 @@ fn data_comes_back_where_no_node_fits_its_workload_and_waits_for_one() {
     cluster.rolled_out(name, "deploy/picky");
     content::fill(cluster, name, "deploy/picky", "/data");
     let before = content::listing(cluster, name, "deploy/picky", "/data");
-    cluster
-        .ararat(&format!("backup create {name} --include-namespaces {name} --wait"))
-        .ok();
-    spotless(cluster, &cluster.object("backup", name));
+    saved(cluster, name);
 
     space.destroy();
     label("-");

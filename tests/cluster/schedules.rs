@@ -232,6 +232,15 @@ fn a_hold_is_in_the_repository_and_outlives_the_backup_object() {
     wait("the hold to be seen", Duration::from_secs(60), || {
         (text(&cluster.object("backup", &name), "/spec/hold") == "true").then_some(())
     });
+    // `ararat repo forget` is told to leave what is held, by the line that the users' page gives it.
+    let forget = "forget --keep-tag ararat.dev/hold --dry-run";
+    let forgotten = crate::second::repo(&story, &name, forget).ok();
+    let of_held = forgotten.out.lines().find(|line| line.contains(&snapshot[..8]));
+    assert!(
+        of_held.is_some_and(|line| line.starts_with("keep")),
+        "{}",
+        forgotten.out
+    );
     hold(cluster, &name, false, "False", "NotHeld");
 
     // Where nothing is written, a hold keeps nothing, and that is said.
@@ -286,4 +295,45 @@ fn what_is_held_outlives_its_time() {
             .is_none()
             .then_some(())
     });
+}
+
+/// What the users' page shows of BackupRepositories is run as it stands there.
+#[test]
+fn a_repository_is_pruned_and_checked_when_it_is_asked_for() {
+    let Some(story) = bench::calm() else { return };
+    let cluster = &story.cluster;
+    for (asked, done) in [("pruneNow", "lastPrune"), ("checkNow", "lastCheck")] {
+        let page = include_str!("../../cli/KUBERNETES.md");
+        let beginning =
+            format!("kubectl -n ararat patch backuprepository default --type=merge -p '{{\"spec\":{{\"{asked}\"");
+        let script = cluster.home.join(asked);
+        std::fs::write(
+            &script,
+            crate::guide::shown(page, "Locations and keys", &beginning, "'"),
+        )
+        .unwrap();
+        cluster.program(&format!("sh {}", script.display())).ok();
+        let wanted = text(
+            &cluster.get("backuprepository -n ararat default"),
+            &format!("/spec/{asked}"),
+        );
+        assert!(
+            !wanted.is_empty() && wanted.bytes().all(|byte| byte.is_ascii_digit()),
+            "{wanted}"
+        );
+        wait(asked, Duration::from_secs(120), || {
+            let repository = cluster.get("backuprepository -n ararat default");
+            let is_done = text(&repository, &format!("/status/{asked}")) == wanted
+                && text(&repository, &format!("/status/{done}/succeeded")) == "true"
+                && text(&repository, &format!("/status/{done}/completed"))
+                    >= text(&repository, &format!("/status/{done}/started"));
+            is_done.then_some(())
+        });
+    }
+    let page = include_str!("../../cli/KUBERNETES.md");
+    let get = crate::guide::shown(page, "Locations and keys", "kubectl -n ararat get", "yaml");
+    cluster
+        .kubectl(get.split_once(' ').unwrap().1)
+        .ok()
+        .says(&["lastPrune:", "lastCheck:", "type: Healthy"]);
 }
