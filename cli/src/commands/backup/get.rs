@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use api::archive::Record;
-use api::condition::Condition;
+use api::condition::{self, Condition};
 use api::{Backup, BackupPhase};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::jiff::Timestamp;
@@ -91,8 +91,7 @@ pub fn is_held(backup: &Backup) -> bool {
 
 /// What is said of a backup.
 pub fn condition<'a>(backup: &'a Backup, kind: &str) -> Option<&'a Condition> {
-    let mut conditions = backup.status.iter().flat_map(|status| &status.conditions);
-    conditions.find(|condition| condition.type_ == kind)
+    condition::find(backup.status.iter().flat_map(|status| &status.conditions), kind)
 }
 
 fn row(backup: &Backup, format: Format, now: Timestamp) -> Vec<String> {
