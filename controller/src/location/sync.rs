@@ -15,7 +15,8 @@ use api::{Backup, BackupPhase, BackupStatus, DeleteBackupRequest, PodVolumeBacku
 use engine::repository::{Repository, StoredSnapshot};
 use engine::verbs::read::read;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use serde_json::json;
 
 use crate::backup::SYNCED;
 use crate::context::{Context, is_conflict, is_not_found};
@@ -245,9 +246,21 @@ async fn make(context: &Context, opened: &Arc<Opened>, saved: &Saved<'_>, name: 
             // It is ours if it stands for the same backup; otherwise the next sync finds another name.
             let known = context.api::<Backup>().get(name).await?;
             let ours = origin_uid(&known) == Some(saved.uid) && is_synced(&known);
-            let is_new = known.status.is_none_or(|status| status.phase == BackupPhase::New);
+            let is_new = known
+                .status
+                .as_ref()
+                .is_none_or(|status| status.phase == BackupPhase::New);
             if !(ours && is_new) {
                 return Ok(());
+            }
+            // Whether it is held may have changed since somebody began it.
+            if known.spec.hold != backup.spec.hold {
+                let hold = json!({ "metadata": { "resourceVersion": known.resource_version() }, "spec": { "hold": backup.spec.hold } });
+                let parameters = PatchParams::default();
+                context
+                    .api::<Backup>()
+                    .patch(name, &parameters, &Patch::Merge(hold))
+                    .await?;
             }
         }
         Err(error) => return Err(error.into()),

@@ -1,7 +1,7 @@
 //! What agents are told: for every volume that an agent has accepted, the store's credentials and a key of the repository, sealed to the key that the agent has
 //! drawn for it. Nothing of it is readable by anybody else who can read our objects.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use api::volume::PodVolumeStatus;
 use api::{PodVolumeBackup, PodVolumeRestore, handover};
 use engine::crypto::hpke::wrap;
 use engine::crypto::key_text;
+use kube::api::{Patch, PatchParams};
 use kube::{Resource, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::context::Context;
+use crate::context::{Context, is_conflict, is_not_found, say, steady};
 use crate::tasks::Tasks;
 use crate::watched::change;
 
@@ -31,12 +32,18 @@ pub async fn run(context: Arc<Context>) {
     loop {
         backups.mark_unchanged();
         restores.mark_unchanged();
-        for volume in context.watches.volume_backups.all() {
+        let (saved, filled) = (
+            context.watches.volume_backups.all(),
+            context.watches.volume_restores.all(),
+        );
+        let uids = saved.iter().map(|volume| volume.uid());
+        desk.forget_others(&uids.chain(filled.iter().map(|volume| volume.uid())).flatten().collect());
+        for volume in saved {
             let (inner, asked, status) = (Arc::clone(&context), Arc::clone(&volume), volume.status.clone());
             let answer = async move { for_backup(&inner, &asked).await };
             desk.answer(&context, volume, status, answer);
         }
-        for volume in context.watches.volume_restores.all() {
+        for volume in filled {
             let (inner, asked, status) = (Arc::clone(&context), Arc::clone(&volume), volume.status.clone());
             let answer = async move { for_restore(&inner, &asked).await };
             desk.answer(&context, volume, status, answer);
@@ -59,13 +66,19 @@ struct Desk {
 }
 
 impl Desk {
+    /// Forgets the answers to volumes that are not here any more.
+    fn forget_others(&self, here: &HashSet<String>) {
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.retain(|uid, _| here.contains(uid));
+    }
+
     /// Has a volume's agent answered, if it waits for that and nobody is at it.
     fn answer<K>(
         &self,
         context: &Arc<Context>,
         volume: Arc<K>,
         status: Option<PodVolumeStatus>,
-        answer: impl Future<Output = Result<()>> + Send + 'static,
+        answer: impl Future<Output = Result<bool>> + Send + 'static,
     ) where
         K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
             + Clone
@@ -95,7 +108,7 @@ async fn told<K>(
     context: &Context,
     volume: &K,
     status: Option<&PodVolumeStatus>,
-    result: Result<()>,
+    result: Result<bool>,
     (uid, recipient): (String, String),
     answered: &Answered,
 ) where
@@ -105,7 +118,8 @@ async fn told<K>(
         + std::fmt::Debug,
 {
     let error = match result {
-        Ok(()) => {
+        Ok(false) => return,
+        Ok(true) => {
             let mut answered = answered.lock().unwrap_or_else(PoisonError::into_inner);
             answered.insert(uid, recipient);
             return;
@@ -116,10 +130,29 @@ async fn told<K>(
     tracing::warn!("Could not hand over to the agent for {name}: {error}");
     if status.and_then(|status| status.message.as_ref()) != Some(&error) {
         // That it cannot be written either is in the log.
-        let _ = context
-            .patch_status::<K>(&name, &json!({ "message": error }))
+        let _ = write(context, volume, &json!({ "message": error }))
             .await
-            .inspect_err(|error| tracing::warn!("{name}: {}", crate::context::say(error)));
+            .inspect_err(|error| tracing::warn!("{name}: {}", say(error)));
+    }
+}
+
+/// Changes the status of a volume if it is still as it was seen, and gives whether it was: one that has ended meanwhile keeps its last word, and no key stays
+/// on it. What has changed is looked at again.
+async fn write<K>(context: &Context, volume: &K, status: &Value) -> kube::Result<bool>
+where
+    K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + serde::de::DeserializeOwned
+        + std::fmt::Debug,
+{
+    let (api, name) = (context.api::<K>(), volume.name_any());
+    let change =
+        Patch::Merge(json!({ "metadata": { "resourceVersion": volume.resource_version() }, "status": status }));
+    let parameters = PatchParams::default();
+    match steady(|| api.patch_status(&name, &parameters, &change)).await {
+        Ok(_) => Ok(true),
+        Err(error) if is_conflict(&error) || is_not_found(&error) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -129,22 +162,24 @@ fn asks(volume: &impl Resource, status: Option<&PodVolumeStatus>) -> Option<(Str
     Some((volume.meta().uid.clone()?, status.recipient.clone()?))
 }
 
-async fn for_backup(context: &Context, volume: &PodVolumeBackup) -> Result<()> {
+/// Gives whether it was answered, or is not to be.
+async fn for_backup(context: &Context, volume: &PodVolumeBackup) -> Result<bool> {
     let backup = context.watches.backups.named(&volume.spec.backup_name);
     let backup = backup.filter(|backup| backup.uid().as_deref() == Some(&volume.spec.backup_uid));
     if backup.is_none_or(|backup| backup.status.as_ref().is_some_and(|status| status.phase.is_final())) {
-        return Ok(());
+        return Ok(true);
     }
     let opened = open(context, &volume.spec.storage_location).await?;
     let handover = context.repositories.for_backup(&opened, &volume.spec.source).await?;
     seal(context, volume, volume.status.as_ref(), &handover).await
 }
 
-async fn for_restore(context: &Context, volume: &PodVolumeRestore) -> Result<()> {
+/// Likewise.
+async fn for_restore(context: &Context, volume: &PodVolumeRestore) -> Result<bool> {
     let restore = context.watches.restores.named(&volume.spec.restore_name);
     let restore = restore.filter(|restore| restore.uid().as_deref() == Some(&volume.spec.restore_uid));
     if restore.is_none_or(|restore| restore.status.as_ref().is_some_and(|status| status.phase.is_final())) {
-        return Ok(());
+        return Ok(true);
     }
     let opened = open(context, &volume.spec.storage_location).await?;
     let handover = context
@@ -168,7 +203,7 @@ async fn seal<K>(
     volume: &K,
     status: Option<&PodVolumeStatus>,
     handover: &handover::Handover,
-) -> Result<()>
+) -> Result<bool>
 where
     K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -176,7 +211,7 @@ where
         + std::fmt::Debug,
 {
     let Some(recipient) = status.and_then(|status| status.recipient.clone()) else {
-        return Ok(());
+        return Ok(true);
     };
     let public = key_text::recipient_from_text(&recipient)?;
     let uid = volume.uid().unwrap_or_default();
@@ -186,5 +221,5 @@ where
     let sealed = data_encoding::BASE64.encode(&sealed);
     // The recipient goes with it: an agent that has drawn another key meanwhile asks again.
     let change = json!({ "handover": sealed, "recipient": recipient, "message": null });
-    Ok(context.patch_status::<K>(&volume.name_any(), &change).await?)
+    Ok(write(context, volume, &change).await?)
 }
