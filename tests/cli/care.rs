@@ -65,6 +65,41 @@ fn a_policy_with_a_slip_of_the_pen_forgets_nothing() {
     assert!(ids(&home.json(["snapshots"])).is_empty());
 }
 
+/// The volumes of a Kubernetes backup are snapshots of their own, which no rule keeps because their backup is kept.
+#[test]
+fn what_is_held_and_what_belongs_to_kubernetes_backups_no_policy_takes() {
+    let home = with_file();
+    let held = snapshot(&home, &[]);
+    home.ok(["tag", "--add", "ararat.dev/hold", &held]);
+    let older = snapshot(&home, &[]);
+    let newer = snapshot(&home, &[]);
+    let volume = snapshot(&home, &["--label", "ararat.dev/kind=volume"]);
+    let text = home.ok(["forget", "--keep-last", "1", "--dry-run"]).out;
+    for said in [
+        "1 snapshot would be forgotten",
+        "1 of Kubernetes backups was not judged",
+    ] {
+        assert!(text.contains(said), "{text}");
+    }
+    let forgotten = home.json(["forget", "--keep-last", "1"]);
+    assert_eq!(forgotten["forgotten"], serde_json::json!([older]));
+    assert_eq!(forgotten["spared"], 1);
+    assert_eq!(
+        ids(&home.json(["snapshots"])),
+        [&held, &newer, &volume].map(String::as_str)
+    );
+    // Who names one means it; who names what is held is told how.
+    home.ok(["forget", &volume]);
+    home.repo(["forget", &newer, &held]).ends(2).says(&[
+        "is held by its tag ararat.dev/hold",
+        "ararat repo tag --remove ararat.dev/hold",
+    ]);
+    assert_eq!(ids(&home.json(["snapshots"])), [&held, &newer].map(String::as_str));
+    home.ok(["tag", "--remove", "ararat.dev/hold", &held]);
+    home.ok(["forget", &held]);
+    assert_eq!(ids(&home.json(["snapshots"])), [newer]);
+}
+
 /// The dry run once planned as if nothing was forgotten.
 #[test]
 fn a_dry_run_counts_what_the_forgetting_would_free() {

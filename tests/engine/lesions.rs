@@ -103,6 +103,7 @@ fn forget_all_but_one(bench: &Bench) -> Result<()> {
             filter: SnapshotFilter::default(),
             group_by: GroupBy::default(),
             allow_empty_groups: false,
+            spared: None,
         },
         now: clock(),
         time_zone: jiff::tz::TimeZone::UTC,

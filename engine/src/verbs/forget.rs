@@ -25,6 +25,8 @@ pub enum What {
         group_by: GroupBy,
         /// A group may lose all its snapshots. Without this, a slip of the pen in a policy forgets nothing.
         allow_empty_groups: bool,
+        /// The name of a label whose bearers are not judged: somebody else knows which of them belong together.
+        spared: Option<String>,
     },
     /// These, as a person names them.
     Snapshots {
@@ -32,6 +34,8 @@ pub enum What {
         names: Vec<String>,
         /// Among which snapshots the names are looked for.
         filter: SnapshotFilter,
+        /// A tag whose bearers are not forgotten.
+        held: Option<String>,
     },
 }
 
@@ -55,12 +59,14 @@ pub struct ForgetReport {
     pub groups: Vec<Vec<Decision>>,
     /// Snapshots that were marked.
     pub forgotten: Vec<SessionId>,
+    /// How many snapshots the policy was not to judge.
+    pub spared: usize,
 }
 
 /// Decides, and marks.
 ///
 /// # Errors
-/// [`Error::Invalid`] when the policy makes no sense, keeps nothing at all or would leave a group without snapshots; [`Error::Damaged`] when a policy
+/// [`Error::Invalid`] when the policy makes no sense, keeps nothing at all or would leave a group without snapshots, or a snapshot is held; [`Error::Damaged`] when a policy
 /// is to judge and something cannot be read; [`Error::NoSnapshot`]; what the store says. Then nothing is marked.
 pub fn forget(repository: &Repository, options: &ForgetOptions, progress: &dyn Progress) -> Result<ForgetReport> {
     progress.stage("Choosing snapshots", "snapshots");
@@ -71,11 +77,17 @@ pub fn forget(repository: &Repository, options: &ForgetOptions, progress: &dyn P
             filter,
             group_by,
             allow_empty_groups,
+            spared,
         } => {
             keep.check()?;
-            let Listing { snapshots, damaged } = repository.listing(filter)?;
+            let Listing { mut snapshots, damaged } = repository.listing(filter)?;
             // A snapshot that cannot be read may be the one that a rule would keep in place of another.
             refuse(&damaged)?;
+            if let Some(label) = spared {
+                let before = snapshots.len();
+                snapshots.retain(|snapshot| snapshot.summary.labels.iter().all(|(name, _)| name != label));
+                report.spared = before - snapshots.len();
+            }
             report.groups = plan(&snapshots, keep, *group_by, options.now, &options.time_zone);
             if !allow_empty_groups && let Some(group) = report.groups.iter().find(|group| loses_all(group)) {
                 return Err(Error::Invalid(format!(
@@ -84,12 +96,18 @@ pub fn forget(repository: &Repository, options: &ForgetOptions, progress: &dyn P
                 )));
             }
         }
-        What::Snapshots { names, filter } => {
+        What::Snapshots { names, filter, held } => {
             let mut decisions: Vec<Decision> = Vec::new();
             for name in names {
                 let snapshot = repository.find_snapshot(name, filter)?;
                 if decisions.iter().any(|decision| decision.snapshot.id == snapshot.id) {
                     continue;
+                }
+                if let Some(tag) = held.as_ref().filter(|tag| snapshot.summary.tags.contains(tag)) {
+                    return Err(Error::Invalid(format!(
+                        "The snapshot {id} is held by its tag {tag}, so nothing was forgotten; take the tag away first: ararat repo tag --remove {tag} {id}",
+                        id = snapshot.id.short()
+                    )));
                 }
                 decisions.push(Decision {
                     snapshot,

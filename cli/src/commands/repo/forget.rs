@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
+use api::archive;
 use engine::format::envelope::Access;
 use engine::verbs::forget::{ForgetOptions, ForgetReport, GroupBy, KeepPolicy, What, forget};
 use engine::words::{Error, SessionId};
@@ -16,7 +17,8 @@ use crate::session::{self, Session};
 
 /// Forget snapshots, by name or by policy.
 ///
-/// A snapshot is kept when any --keep rule keeps it. The space comes back with --prune, or a later `ararat repo prune`.
+/// A snapshot is kept when any --keep rule keeps it, and while it has the tag ararat.dev/hold. Those of Kubernetes backups are not judged by a policy, which knows nothing of volumes that belong together.
+/// The space comes back with --prune, or a later `ararat repo prune`.
 #[derive(clap::Args)]
 pub struct Forget {
     /// Snapshots to forget, instead of a policy: ids or their beginnings, latest, latest~N, of those that the filters leave
@@ -102,7 +104,7 @@ impl Forget {
     }
 
     fn what(&self) -> Result<What> {
-        let keep = KeepPolicy {
+        let mut keep = KeepPolicy {
             last: self.keep_last,
             hourly: self.keep_hourly,
             daily: self.keep_daily,
@@ -119,14 +121,17 @@ impl Forget {
             return Ok(What::Snapshots {
                 names: self.snapshots.clone(),
                 filter: self.filter.filter()?,
+                held: Some(archive::TAG_HOLD.to_owned()),
             });
         }
         keep.check()?;
+        keep.tags.push(vec![archive::TAG_HOLD.to_owned()]);
         Ok(What::Policy {
             keep,
             filter: self.filter.filter()?,
             group_by: self.group_by,
             allow_empty_groups: self.allow_empty_groups,
+            spared: Some(archive::LABEL_KIND.to_owned()),
         })
     }
 
@@ -161,7 +166,14 @@ impl Forget {
         let forgotten = report.groups.iter().flatten().filter(|decision| !decision.keep).count();
         let noun = if forgotten == 1 { "snapshot" } else { "snapshots" };
         let would = if self.dry_run { "would be " } else { "" };
-        show::line(&format!("{forgotten} {noun} {would}forgotten"))
+        show::line(&format!("{forgotten} {noun} {would}forgotten"))?;
+        match report.spared {
+            0 => Ok(()),
+            spared => show::line(&format!(
+                "{spared} of Kubernetes backups {} not judged: their time to live and `ararat backup delete` decide about them",
+                if spared == 1 { "was" } else { "were" }
+            )),
+        }
     }
 }
 
@@ -179,5 +191,6 @@ fn report_json(report: &ForgetReport) -> serde_json::Value {
     serde_json::json!({
         "groups": groups.collect::<Vec<_>>(),
         "forgotten": report.forgotten.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "spared": report.spared,
     })
 }
