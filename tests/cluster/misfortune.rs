@@ -294,13 +294,13 @@ fn a_busy_server_and_others_who_write_too_delay_and_do_no_harm() {
         .ararat(&format!("backup create {name} --include-namespaces {name}"))
         .ok();
     disturb("backup");
-    spotless(cluster, &cluster.ended("backup", &name, Duration::from_secs(120)));
+    spotless(cluster, &cluster.ended("backup", &name, Duration::from_secs(300)));
     space.destroy();
     cluster
         .ararat(&format!("restore create {name} --from-backup {name}"))
         .ok();
     disturb("restore");
-    let restore = cluster.ended("restore", &name, Duration::from_secs(120));
+    let restore = cluster.ended("restore", &name, Duration::from_secs(300));
     let metrics = cluster.kubectl("get --raw /metrics").ok().out;
     drop(busy);
     spotless(cluster, &restore);
