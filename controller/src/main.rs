@@ -31,6 +31,7 @@ mod restore;
 mod run;
 mod schedule;
 mod server;
+mod strays;
 mod tasks;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::server::{self, Health};
 use crate::watched::Watches;
 use crate::{
-    backup, deletion, download, dry_runs, leader, location, maintenance, patience, restore, schedule, volumes,
+    backup, deletion, download, dry_runs, leader, location, maintenance, patience, restore, schedule, strays, volumes,
 };
 
 /// Runs until it is told to stop, or the lease is lost.
@@ -94,6 +94,7 @@ async fn work(
         tokio::spawn(maintenance::run(Arc::clone(&context))),
         tokio::spawn(download::run(Arc::clone(&context), files)),
         tokio::spawn(dry_runs::run(Arc::clone(&context))),
+        tokio::spawn(strays::run(Arc::clone(&context))),
     ];
     // None of them ends by itself: one that does has died, and all begin anew.
     let (ended, _, _) = futures::future::select_all(parts).await;

@@ -1,7 +1,10 @@
 //! The kinds as the API server knows them: explained, listed, and bad ones refused with what to write instead.
 
+use std::time::Duration;
+
 use crate::bench;
-use crate::kubernetes::text;
+use crate::kubernetes::{text, wait};
+use crate::space::Space;
 
 const KINDS: &[&str] = &[
     "backup",
@@ -94,4 +97,29 @@ spec: {spec}
     let change = format!("patch backup -n ararat {name} --type=merge -p '{{\"spec\":{{\"ttl\":\"5h\"}}}}'");
     cluster.kubectl(&change).fails().says(&["make another Backup"]);
     assert_eq!(text(&cluster.object("backup", &name), "/status/phase"), "Completed");
+}
+
+/// `kubectl apply` takes the namespace of the context: nobody ever said that such a Backup is in the wrong one.
+#[test]
+fn an_object_where_nobody_works_says_where_it_belongs() {
+    let Some(story) = bench::calm() else { return };
+    let cluster = &story.cluster;
+    let space = Space::new(cluster, &story.name("stray"));
+    let name = &space.name;
+    let document = "
+apiVersion: ararat.dev/v1alpha1
+kind: Backup
+metadata: {name: stray}
+spec: {}
+";
+    cluster.apply(name, document);
+    let said = wait("the event", Duration::from_secs(30), || {
+        let events = cluster.kubectl(&format!("events -n {name} --for backup.ararat.dev/stray"));
+        events.out.contains("WrongNamespace").then_some(events.out)
+    });
+    assert!(said.contains("-n ararat"), "{said}");
+    assert_eq!(
+        text(&cluster.get(&format!("backup -n {name} stray")), "/status/phase"),
+        ""
+    );
 }
