@@ -8,6 +8,8 @@ from pathlib import Path
 CACHE = Path(os.environ.get("ARARAT_TEST_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ararat-tests")
 KEY, SECRET = "bench-key", "bench-secret"
 NODE = "10.99.0.1"
+# What the agent's container may use, page cache included: with more, the kernel would remember a million files from one backup to the next.
+AGENT_BYTES = 768 << 20
 
 
 class Cluster:
@@ -37,6 +39,7 @@ class Cluster:
         if self.gateway:
             self.gateway.wait()
         subprocess.run(["umount", "--detach-loop", self.disk], check=True)
+        limited().parent.rmdir()
 
     def manage(self, *words: str) -> None:
         subprocess.run([self.script, *words], env=self.environment, check=True, stdout=subprocess.DEVNULL)
@@ -55,12 +58,13 @@ class Cluster:
         return self.run(str(self.ararat_program), *line.split())
 
     def repo(self, line: str) -> None:
-        """The engine alone, from the node, in a repository of its own beside that of the location."""
+        """The engine alone, from the node, with the agent's limit of memory, in a repository of its own beside that of the location."""
         key, cache = self.work / "alone.key", self.work / "alone.cache"
         environment = [f"AWS_ACCESS_KEY_ID={KEY}", f"AWS_SECRET_ACCESS_KEY={SECRET}", f"AWS_ENDPOINT_URL=http://{NODE}:9000", "AWS_REGION=us-east-1"]
         place = ["--quiet", "-r", "s3://bench/alone", "--cache-dir", str(cache)]
         place += ["--new-key" if line == "init" else "--key-file", str(key)]
-        self.run("env", *environment, str(self.ararat_program), "repo", *line.split(), *place)
+        joined = 'echo $$ >"$0" && exec "$@"'
+        self.run("env", *environment, "sh", "-c", joined, str(limited()), str(self.ararat_program), "repo", *line.split(), *place)
 
     def shell(self, namespace: str, pod: str, script: str) -> str:
         return self.run("kubectl", "exec", "-i", "-n", namespace, pod, "--", "sh", text=script)
@@ -94,3 +98,13 @@ class Cluster:
             f" --location-option endpoint=http://{NODE}:9000 --location-option region=us-east-1"
             f" --credentials-file {credentials} --recovery-sheet {self.work}/sheet"
         )
+
+
+def limited() -> Path:
+    """The file that a process joins to have the agent's limit of memory: of a control group of either version."""
+    root = Path("/sys/fs/cgroup")
+    unified = (root / "cgroup.controllers").exists()
+    group = (root if unified else root / "memory") / "ararat-bench"
+    group.mkdir(exist_ok=True)
+    (group / ("memory.max" if unified else "memory.limit_in_bytes")).write_text(str(AGENT_BYTES))
+    return group / "cgroup.procs"

@@ -49,7 +49,19 @@ def forgotten(cluster: Cluster, namespace: str, *backups: str) -> None:
     for backup in backups:
         cluster.ararat(f"backup delete {backup} --confirm")
     cluster.kubectl(f"delete namespace {namespace}-r --ignore-not-found --timeout=900s")
+    # The driver goes on removing files after the namespace is gone: the next round would be measured beside it.
+    for _ in range(900):
+        volumes = json.loads(cluster.kubectl("get pv -o json"))["items"]
+        if not any(volume["spec"].get("claimRef", {}).get("namespace") == f"{namespace}-r" for volume in volumes):
+            break
+        time.sleep(1)
     prune(cluster, backups[0])
+
+
+def cold() -> None:
+    """Lets the kernel forget what it has read: whoever comes first would read for the others."""
+    os.sync()
+    Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
 def prune(cluster: Cluster, stamp: str) -> None:
@@ -158,19 +170,18 @@ def four(cluster: Cluster, meter: Meter, asked) -> Iterator[tuple[str, dict]]:
     corpus(volume_folder(cluster, "four", "one"))
     corpus(volume_folder(cluster, "four", "two"), backwards=True)
     folders = " ".join(str(volume_folder(cluster, "four", name)) for name in ("small", "sparse", "one", "two"))
-    # The same data through the engine alone, from the node. Once before, unmeasured: whoever reads files first that were just made reads them for the others too.
-    for round in range(-1, asked.rounds):
+    # The same data through the engine alone, from the node.
+    for round in range(asked.rounds):
         cluster.repo("init")
-        first = meter.phase(lambda: cluster.repo(f"backup {folders}"))
-        again = meter.phase(lambda: cluster.repo(f"backup {folders}"))
-        if round >= 0:
-            yield "four folders: first `ararat repo backup`", first
-            yield "four folders: unchanged `ararat repo backup`", again
+        cold()
+        yield "four folders: first `ararat repo backup`", meter.phase(lambda: cluster.repo(f"backup {folders}"))
+        yield "four folders: unchanged `ararat repo backup`", meter.phase(lambda: cluster.repo(f"backup {folders}"))
         for left in (cluster.bucket / "alone", cluster.work / "alone.cache"):
             shutil.rmtree(left)
         (cluster.work / "alone.key").unlink()
     for round in range(asked.rounds):
         first, again = f"four-{round}", f"four-{round}-again"
+        cold()
         yield "four volumes: first backup", saved(cluster, meter, first, "four")
         yield "four volumes: unchanged backup", saved(cluster, meter, again, "four")
         yield "four volumes: restore", restored(cluster, meter, again, "four")
