@@ -88,6 +88,29 @@ impl Context {
         }
     }
 
+    /// Likewise, if the object is still as it was seen, and gives whether it was: nothing that others have said meanwhile is written over. What has changed, or
+    /// is gone, is left to whoever looks next.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn patch_status_as_seen<K>(&self, seen: &K, status: &impl Serialize) -> kube::Result<bool>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+    {
+        let (api, name) = (self.api::<K>(), seen.name_any());
+        let version = serde_json::json!({ "resourceVersion": seen.resource_version() });
+        let patch = Patch::Merge(serde_json::json!({ "metadata": version, "status": status }));
+        let parameters = PatchParams::default();
+        match steady(|| api.patch_status(&name, &parameters, &patch)).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_conflict(&error) || is_not_found(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Tells of an event of one of our objects; that it cannot be told is no failure.
     pub async fn event<K>(&self, of: &K, is_warning: bool, reason: &str, note: String)
     where

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use crate::context::{is_conflict, is_not_found, now};
 
-/// The name of the Lease, in the namespace of each Ararat.
-pub const LEASE: &str = "ararat-controller";
+/// The name of the Lease.
+const NAME: &str = "ararat-controller";
 /// A lease that was not renewed for so long is free.
 const DURATION: Duration = Duration::from_secs(15);
 /// How often the holder renews it, and others look.
@@ -115,7 +115,7 @@ async fn keep(leases: Api<Lease>, me: String, mut seen: (Option<LeaseSpec>, Inst
 
 /// Looks at the lease once, and takes or renews it if it may be. True when it is ours.
 async fn turn(leases: &Api<Lease>, me: &str, seen: &mut (Option<LeaseSpec>, Instant)) -> kube::Result<bool> {
-    let lease = leases.get_opt(LEASE).await?;
+    let lease = leases.get_opt(NAME).await?;
     let spec = lease.as_ref().and_then(|lease| lease.spec.clone());
     if seen.0 != spec {
         *seen = (spec.clone(), Instant::now());
@@ -127,12 +127,12 @@ async fn turn(leases: &Api<Lease>, me: &str, seen: &mut (Option<LeaseSpec>, Inst
         Some(mut lease) => {
             lease.spec = Some(spec);
             // The version that was read must still be there: of two that try, one wins.
-            leases.replace(LEASE, &PostParams::default(), &lease).await
+            leases.replace(NAME, &PostParams::default(), &lease).await
         }
         None => {
             let lease = Lease {
                 metadata: ObjectMeta {
-                    name: Some(LEASE.to_owned()),
+                    name: Some(NAME.to_owned()),
                     ..ObjectMeta::default()
                 },
                 spec: Some(spec),
@@ -152,12 +152,12 @@ async fn turn(leases: &Api<Lease>, me: &str, seen: &mut (Option<LeaseSpec>, Inst
 
 /// Lets go, so that the other replica need not wait.
 async fn release(leases: &Api<Lease>, me: &str) {
-    if let Ok(Some(mut lease)) = leases.get_opt(LEASE).await
+    if let Ok(Some(mut lease)) = leases.get_opt(NAME).await
         && let Some(spec) = &mut lease.spec
         && spec.holder_identity.as_deref() == Some(me)
     {
         spec.holder_identity = None;
-        let _ = leases.replace(LEASE, &PostParams::default(), &lease).await;
+        let _ = leases.replace(NAME, &PostParams::default(), &lease).await;
     }
 }
 

@@ -237,8 +237,8 @@ async fn compare(
     }
     let here = std::mem::take(&mut plan.here);
     let acted = sync::act(context, &look.opened, plan).await;
-    if let Ok((made, removed)) = acted
-        && made + removed > 0
+    if let Ok((made, removed)) = &acted
+        && *made + *removed > 0
     {
         tracing::info!(
             "Backups of {}: {made} taken over, {removed} removed whose data is gone",
@@ -255,7 +255,10 @@ async fn compare(
         false => Ok(()),
     };
     // One backup that cannot be taken over keeps no other one from being held, and none of them anything from being cleared away.
-    acted.map(drop).and(held).and(swept)
+    let failed = [acted.map(drop), held, swept].into_iter().filter_map(Result::err);
+    failed
+        .reduce(|first, next| anyhow::anyhow!("{first:#}; and {next:#}"))
+        .map_or(Ok(()), Err)
 }
 
 /// Clears away what is left over.

@@ -1,7 +1,7 @@
 //! Objects of ours in namespaces where nobody works on them.
 //!
 //! Whoever forgets the namespace (`kubectl apply` takes that of the context) makes a Backup of which nothing is ever heard. An event says where it belongs. Another
-//! Ararat may work there: its lease tells.
+//! Ararat may work there: its controller's account tells, which is made before anything of ours is.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -10,14 +10,16 @@ use std::sync::Arc;
 use api::{Backup, BackupStorageLocation, DeleteBackupRequest, Restore, Schedule};
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::core::PartialObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::context::{Context, say};
-use crate::leader;
+
+/// The account of a controller, as `ararat install` makes it.
+const ACCOUNT: &str = "ararat-controller";
 
 /// Tells of each once, until the process ends.
 pub async fn run(context: Arc<Context>) {
@@ -65,9 +67,9 @@ where
 
 /// Whether another Ararat works in a namespace. When that cannot be told, nothing is said.
 async fn is_worked_on(context: &Context, namespace: &str) -> bool {
-    let leases: Api<Lease> = Api::namespaced(context.client.clone(), namespace);
-    match leases.get_opt(leader::LEASE).await {
-        Ok(lease) => lease.is_some(),
+    let accounts: Api<ServiceAccount> = Api::namespaced(context.client.clone(), namespace);
+    match accounts.get_metadata_opt(ACCOUNT).await {
+        Ok(account) => account.is_some(),
         Err(error) => {
             tracing::debug!("Who works in {namespace} is not known: {}", say(&error));
             true

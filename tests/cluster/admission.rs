@@ -118,6 +118,22 @@ spec: {}
         events.out.contains("WrongNamespace").then_some(events.out)
     });
     assert!(said.contains("-n ararat"), "{said}");
+
+    // Where another Ararat works, or is being installed, the same is left to that one.
+    let other = Space::new(cluster, &story.name("installed"));
+    cluster.apply(
+        &other.name,
+        "{apiVersion: v1, kind: ServiceAccount, metadata: {name: ararat-controller}}",
+    );
+    cluster.apply(&other.name, document);
+    let later = Space::new(cluster, &story.name("stray-later"));
+    cluster.apply(&later.name, document);
+    wait("the event of the later one", Duration::from_secs(30), || {
+        let events = cluster.kubectl(&format!("events -n {} --for backup.ararat.dev/stray", later.name));
+        events.out.contains("WrongNamespace").then_some(())
+    });
+    let events = cluster.kubectl(&format!("events -n {} --for backup.ararat.dev/stray", other.name));
+    assert!(!events.out.contains("WrongNamespace"), "{}", events.out);
     assert_eq!(
         text(&cluster.get(&format!("backup -n {name} stray")), "/status/phase"),
         ""

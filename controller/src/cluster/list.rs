@@ -117,6 +117,7 @@ pub async fn get(client: &Client, kind: &Kind, namespace: &str, name: &str) -> k
         Err(error) => Err(error),
     }
 }
+
 /// The nodes; none are known to who may not list them.
 ///
 /// # Errors

@@ -11,10 +11,9 @@ use api::condition::{self, Said};
 use api::{Backup, BackupPhase, BackupStorageLocation, DeleteBackupRequest, words};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use crate::context::{Context, is_conflict, now};
+use crate::context::{Context, now};
 use crate::location::{self, hold};
 
 /// The condition of a backup that is kept though its time to live is over.
@@ -61,15 +60,11 @@ pub async fn run(context: &Context) {
             generation: backup.metadata.generation,
         };
         condition::set(&mut conditions, &said, now());
-        // Others write conditions, too: none of theirs is written over, and it is said the next time.
-        let patch = json!({ "metadata": { "resourceVersion": backup.resource_version() }, "status": { "conditions": conditions } });
-        let api = context.api::<Backup>();
-        match api
-            .patch_status(&backup.name_any(), &PatchParams::default(), &Patch::Merge(patch))
-            .await
-        {
-            Err(error) if is_conflict(&error) => {}
-            Ok(_) => context.event(backup.as_ref(), true, "LastOfSchedule", message).await,
+        // Others write conditions, too; when they have, it is said the next time.
+        let status = json!({ "conditions": conditions });
+        match context.patch_status_as_seen(backup.as_ref(), &status).await {
+            Ok(false) => {}
+            Ok(true) => context.event(backup.as_ref(), true, "LastOfSchedule", message).await,
             Err(error) => tracing::warn!(
                 "The status of {} could not be written: {}",
                 backup.name_any(),

@@ -210,7 +210,7 @@ async fn settle(context: &Context, opened: &Arc<Opened>, saved: &Saved<'_>, seen
             tracing::info!("The repository says of the backup {name} that hold is {stored}");
         }
     }
-    say(context, &api, &backup, stored, side).await
+    say(context, &backup, stored, side).await
 }
 
 /// Gives a snapshot the tag, or takes it; its other tags stay, as they are now: a mark has all of them, and others may have been given since it was listed.
@@ -224,7 +224,7 @@ fn tag(repository: &Repository, snapshot: SessionId, held: bool) -> Result<()> {
     Ok(repository.mark(snapshot, MarkKind::Tags { tags }, engine_now())?)
 }
 
-async fn say(context: &Context, api: &Api<Backup>, backup: &Backup, stored: bool, side: &Side) -> Result<()> {
+async fn say(context: &Context, backup: &Backup, stored: bool, side: &Side) -> Result<()> {
     let saying = saying(backup.spec.hold, stored, backup.metadata.generation, side);
     let is_news = said(backup).is_none_or(|before| before.reason != saying.reason);
     let mut conditions = backup
@@ -233,18 +233,9 @@ async fn say(context: &Context, api: &Api<Backup>, backup: &Backup, stored: bool
         .map(|status| status.conditions.clone())
         .unwrap_or_default();
     condition::set(&mut conditions, &saying, now());
-    // Others write conditions, too: none of theirs is written over.
-    let patch =
-        json!({ "metadata": { "resourceVersion": backup.resource_version() }, "status": { "conditions": conditions } });
-    match api
-        .patch_status(&backup.name_any(), &PatchParams::default(), &Patch::Merge(patch))
-        .await
-    {
-        Ok(_) => {}
-        Err(error) if is_conflict(&error) || is_not_found(&error) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    }
-    if is_news {
+    // Others write conditions, too.
+    let status = json!({ "conditions": conditions });
+    if context.patch_status_as_seen(backup, &status).await? && is_news {
         let is_warning = backup.spec.hold != stored;
         context.event(backup, is_warning, saying.reason, saying.message).await;
     }

@@ -11,7 +11,7 @@ use engine::format::mark::MarkKind;
 use engine::repository::StoredSnapshot;
 use engine::words::{SessionId, Timestamp};
 
-use super::sync::{label, origin_uid, saved};
+use super::sync::{is_held, label, origin_uid, saved};
 use crate::context::{Context, engine_now};
 use crate::repositories::{Opened, blocking};
 
@@ -20,7 +20,7 @@ const VOLUME_SECONDS: i64 = 3600;
 /// A restore's record outlives its Restore for so long, for whoever asks later what happened.
 const RESTORE_SECONDS: i64 = 30 * 24 * 3600;
 
-/// Snapshots that nobody needs, and why. `backups` and `restores` are those of this cluster, looked at before the snapshots were listed; the list must be
+/// Snapshots that nobody needs or holds, and why. `backups` and `restores` are those of this cluster, looked at before the snapshots were listed; the list must be
 /// whole, for a backup that cannot be read may be the one that needs them.
 pub fn orphans(
     snapshots: &[StoredSnapshot],
@@ -51,7 +51,7 @@ pub fn orphans(
         .collect();
     let ours = snapshots
         .iter()
-        .filter(|snapshot| snapshot.summary.host == cluster.as_bytes());
+        .filter(|snapshot| snapshot.summary.host == cluster.as_bytes() && !is_held(snapshot));
     let judged = ours.filter_map(|snapshot| {
         let uid = label(snapshot, archive::LABEL_UID)?;
         let age = now.seconds_since(snapshot.summary.time);
@@ -202,6 +202,8 @@ mod tests {
     #[test]
     fn only_our_own_old_data_that_no_backup_needs_is_forgotten() {
         let day = 24 * 3600;
+        let mut held = snapshot(15, KIND_VOLUME, "lost", "we", 2 * day);
+        held.summary.tags.push(archive::TAG_HOLD.to_owned());
         let snapshots = [
             snapshot(1, KIND_VOLUME, "committed", "we", 2 * day),
             snapshot(2, archive::KIND_BACKUP, "committed", "we", 2 * day),
@@ -217,6 +219,7 @@ mod tests {
             snapshot(12, archive::KIND_OWNER, "gone", "we", 90 * day),
             snapshot(13, KIND_BACKUP, "cancelled", "we", 60),
             snapshot(14, KIND_BACKUP, "cancelled", "they", 60),
+            held,
         ];
         let backups = [
             backup("running", BackupPhase::InProgress),

@@ -10,11 +10,10 @@ use api::volume::PodVolumeStatus;
 use api::{PodVolumeBackup, PodVolumeRestore, handover};
 use engine::crypto::hpke::wrap;
 use engine::crypto::key_text;
-use kube::api::{Patch, PatchParams};
 use kube::{Resource, ResourceExt};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::context::{Context, is_conflict, is_not_found, say, steady};
+use crate::context::{Context, say};
 use crate::tasks::Tasks;
 use crate::watched::change;
 
@@ -130,29 +129,10 @@ async fn told<K>(
     tracing::warn!("Could not hand over to the agent for {name}: {error}");
     if status.and_then(|status| status.message.as_ref()) != Some(&error) {
         // That it cannot be written either is in the log.
-        let _ = write(context, volume, &json!({ "message": error }))
+        let _ = context
+            .patch_status_as_seen(volume, &json!({ "message": error }))
             .await
             .inspect_err(|error| tracing::warn!("{name}: {}", say(error)));
-    }
-}
-
-/// Changes the status of a volume if it is still as it was seen, and gives whether it was: one that has ended meanwhile keeps its last word, and no key stays
-/// on it. What has changed is looked at again.
-async fn write<K>(context: &Context, volume: &K, status: &Value) -> kube::Result<bool>
-where
-    K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + serde::de::DeserializeOwned
-        + std::fmt::Debug,
-{
-    let (api, name) = (context.api::<K>(), volume.name_any());
-    let change =
-        Patch::Merge(json!({ "metadata": { "resourceVersion": volume.resource_version() }, "status": status }));
-    let parameters = PatchParams::default();
-    match steady(|| api.patch_status(&name, &parameters, &change)).await {
-        Ok(_) => Ok(true),
-        Err(error) if is_conflict(&error) || is_not_found(&error) => Ok(false),
-        Err(error) => Err(error),
     }
 }
 
@@ -221,5 +201,6 @@ where
     let sealed = data_encoding::BASE64.encode(&sealed);
     // The recipient goes with it: an agent that has drawn another key meanwhile asks again.
     let change = json!({ "handover": sealed, "recipient": recipient, "message": null });
-    Ok(write(context, volume, &change).await?)
+    // One that has ended meanwhile keeps its last word, and no key stays on it.
+    Ok(context.patch_status_as_seen(volume, &change).await?)
 }
