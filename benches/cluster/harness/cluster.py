@@ -28,10 +28,14 @@ class Cluster:
 
     def __enter__(self) -> "Cluster":
         self.mount()
-        self.manage("up")
-        self.manage("load", str(self.image))
-        self.serve()
-        self.install()
+        try:
+            self.manage("up")
+            self.manage("load", str(self.image))
+            self.serve()
+            self.install()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_) -> None:
