@@ -1,4 +1,6 @@
 //! How much there is to back up: a second walk, ahead of the one that reads, for somebody who looks at the progress.
+//!
+//! Of small files it costs a sixth of the whole backup's processor time, so it takes what others leave.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +18,7 @@ pub(super) fn estimate(
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<()> {
+    yield_to_others();
     // One thread: the walk that reads is never far behind, and needs the others.
     let walk = Walk::new(paths, SourceOptions { threads: 1, ..options })?;
     let (mut files, mut bytes) = (0u64, 0u64);
@@ -32,4 +35,11 @@ pub(super) fn estimate(
         progress.expect(files, bytes);
     }
     Ok(())
+}
+
+/// This thread runs when no other of the machine wants to; where that cannot be said of one thread, it runs like the others.
+fn yield_to_others() {
+    #[cfg(target_os = "linux")]
+    // Linux takes it for the calling thread, those that it starts inherit it, and nobody is refused a lower priority.
+    let _ = rustix::process::setpriority_process(None, 19);
 }
