@@ -39,8 +39,8 @@ def saved(cluster: Cluster, meter: Meter, name: str, namespace: str) -> dict:
     return meter.phase(lambda: cluster.ararat(f"backup create {name} --include-namespaces {namespace} --wait"))
 
 
-def restored(cluster: Cluster, meter: Meter, name: str, namespace: str) -> dict:
-    line = f"restore create {name}-r --from-backup {name} --namespace-mappings {namespace}:{namespace}-r --wait"
+def restored(cluster: Cluster, meter: Meter, name: str, namespace: str, round: str = "r") -> dict:
+    line = f"restore create {name}-{round} --from-backup {name} --namespace-mappings {namespace}:{namespace}-r --wait"
     sample = meter.phase(lambda: cluster.ararat(line))
     return sample
 
@@ -48,6 +48,12 @@ def restored(cluster: Cluster, meter: Meter, name: str, namespace: str) -> dict:
 def forgotten(cluster: Cluster, namespace: str, *backups: str) -> None:
     for backup in backups:
         cluster.ararat(f"backup delete {backup} --confirm")
+    removed(cluster, namespace)
+    prune(cluster, backups[0])
+
+
+def removed(cluster: Cluster, namespace: str) -> None:
+    """Removes what was restored, with its volumes."""
     cluster.kubectl(f"delete namespace {namespace}-r --ignore-not-found --timeout=900s")
     # The driver goes on removing files after the namespace is gone: the next round would be measured beside it.
     for _ in range(900):
@@ -55,7 +61,6 @@ def forgotten(cluster: Cluster, namespace: str, *backups: str) -> None:
         if not any(volume["spec"].get("claimRef", {}).get("namespace") == f"{namespace}-r" for volume in volumes):
             break
         time.sleep(1)
-    prune(cluster, backups[0])
 
 
 def cold() -> None:
@@ -170,23 +175,40 @@ def four(cluster: Cluster, meter: Meter, asked) -> Iterator[tuple[str, dict]]:
     corpus(volume_folder(cluster, "four", "one"))
     corpus(volume_folder(cluster, "four", "two"), backwards=True)
     folders = " ".join(str(volume_folder(cluster, "four", name)) for name in ("small", "sparse", "one", "two"))
-    # The same data through the engine alone, from the node.
+    # Side by side, and every other round the other way round: what a machine does besides, and what the one before has left, meets both. Restores come
+    # last: who measures after a million files were deleted measures that, too.
+    ways = [lambda round: alone(cluster, meter, folders), lambda round: by_agents(cluster, meter, round)]
     for round in range(asked.rounds):
-        cluster.repo("init")
-        cold()
-        yield "four folders: first `ararat repo backup`", meter.phase(lambda: cluster.repo(f"backup {folders}"))
-        yield "four folders: unchanged `ararat repo backup`", meter.phase(lambda: cluster.repo(f"backup {folders}"))
-        for left in (cluster.bucket / "alone", cluster.work / "alone.cache"):
-            shutil.rmtree(left)
-        (cluster.work / "alone.key").unlink()
+        for way in ways if round % 2 == 0 else reversed(ways):
+            yield from way(round)
+    last = f"four-{asked.rounds - 1}"
     for round in range(asked.rounds):
-        first, again = f"four-{round}", f"four-{round}-again"
-        cold()
-        yield "four volumes: first backup", saved(cluster, meter, first, "four")
-        yield "four volumes: unchanged backup", saved(cluster, meter, again, "four")
-        yield "four volumes: restore", restored(cluster, meter, again, "four")
-        forgotten(cluster, "four", again, first)
+        yield "four volumes: restore", restored(cluster, meter, last, "four", str(round))
+        removed(cluster, "four")
+    forgotten(cluster, "four", last)
     cluster.kubectl("delete namespace four --timeout=900s")
+
+
+def alone(cluster: Cluster, meter: Meter, folders: str) -> Iterator[tuple[str, dict]]:
+    """The same data through the engine alone, from the node."""
+    cluster.repo("init")
+    cold()
+    yield "four folders: first `ararat repo backup`", meter.phase(lambda: cluster.repo(f"backup {folders}"))
+    yield "four folders: unchanged `ararat repo backup`", meter.phase(lambda: cluster.repo(f"backup {folders}"))
+    for left in (cluster.bucket / "alone", cluster.work / "alone.cache"):
+        shutil.rmtree(left)
+    (cluster.work / "alone.key").unlink()
+
+
+def by_agents(cluster: Cluster, meter: Meter, round: int) -> Iterator[tuple[str, dict]]:
+    """What the round before has stored is gone before, so that the first is one."""
+    if round > 0:
+        forgotten(cluster, "four", f"four-{round - 1}")
+    first, again = f"four-{round}-first", f"four-{round}"
+    cold()
+    yield "four volumes: first backup", saved(cluster, meter, first, "four")
+    yield "four volumes: unchanged backup", saved(cluster, meter, again, "four")
+    cluster.ararat(f"backup delete {first} --confirm")
 
 
 def objects(cluster: Cluster, meter: Meter, asked) -> Iterator[tuple[str, dict]]:
