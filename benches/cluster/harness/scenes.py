@@ -115,6 +115,9 @@ def chosen() -> list[tuple[Path, int]]:
             break
         total += rest[-1][1] - files[place][1]
         files[place] = rest.pop()
+    if len(files) < VOLUME_FILES or total < VOLUME_BYTES:
+        # A smaller volume would be a better figure.
+        raise SystemExit(f"only {len(files):,} files of {total:,} bytes are there; `go mod download` in benches/peers/kopia and benches/peers/restic brings more")
     return files
 
 
