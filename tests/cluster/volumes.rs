@@ -290,6 +290,55 @@ fn a_folder_of_the_node_comes_back_beside_other_volumes_if_it_is_empty() {
     story.install("");
 }
 
+/// A pod alone whose claim is made for it, and goes with it.
+const EPHEMERAL_POD: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: lone}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - {name: main, image: localhost/busybox, imagePullPolicy: Never, command: [sleep, '999999'], volumeMounts: [{name: scratch, mountPath: /scratch}]}
+  volumes:
+  - name: scratch
+    ephemeral:
+      volumeClaimTemplate: {spec: {storageClassName: CLASS, accessModes: [ReadWriteOnce], resources: {requests: {storage: 64Mi}}}}
+";
+
+/// A claim that a restore made would not be the pod's, which would wait for its own for ever.
+#[test]
+fn the_claim_of_an_ephemeral_volume_is_left_to_its_pod_and_its_data_is_missed_aloud() {
+    let Some(story) = bench::calm() else { return };
+    let cluster = &story.cluster;
+    let space = Space::new(cluster, &story.name("ephemeral"));
+    let name = space.name.clone();
+    let runs = || {
+        let line = format!("wait -n {name} --for=condition=Ready pod/lone --timeout=120s");
+        cluster.kubectl(&line).ok();
+    };
+    cluster.apply(&name, &EPHEMERAL_POD.replace("CLASS", &cluster.late()));
+    runs();
+    cluster.shell(&name, "lone", "echo old >/scratch/file; sync");
+    cluster
+        .ararat(&format!("backup create {name} --include-namespaces {name} --wait"))
+        .ok();
+    spotless(cluster, &cluster.object("backup", &name));
+    cluster
+        .ararat(&format!("backup describe {name} --details"))
+        .ok()
+        .says(&["lone-scratch", "(ephemeral)"]);
+
+    space.destroy();
+    cluster
+        .ararat(&format!("restore create {name} --from-backup {name} --wait"))
+        .ok();
+    let described = cluster.ararat(&format!("restore describe {name} --details")).ok();
+    described.says(&["DataNotRestored", "lone-scratch", "it is made for its pod"]);
+    runs();
+    assert_eq!(cluster.shell(&name, "lone", "ls -A /scratch"), "");
+    nothing_left(cluster, &name);
+}
+
 #[test]
 fn a_volume_that_did_not_change_moves_no_data() {
     let Some(story) = bench::alone() else { return };

@@ -43,3 +43,19 @@ fn yield_to_others() {
     // Linux takes it for the calling thread, those that it starts inherit it, and nobody is refused a lower priority.
     let _ = rustix::process::setpriority_process(None, 19);
 }
+
+#[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    #[test]
+    fn the_thread_that_estimates_and_those_that_it_starts_step_back_and_no_other() {
+        let priority = || rustix::process::getpriority_process(None).unwrap();
+        let before = priority();
+        let estimating = std::thread::spawn(move || {
+            super::yield_to_others();
+            (priority(), std::thread::spawn(priority).join().unwrap())
+        });
+        assert_eq!(estimating.join().unwrap(), (19, 19));
+        assert_eq!(priority(), before);
+    }
+}
