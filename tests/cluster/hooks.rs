@@ -21,9 +21,7 @@ fn pod<'a>(cluster: &'a Kubernetes, name: &str, annotations: &str) -> Space<'a> 
         &space.name,
         &(workload::claim("data", cluster.class, "Filesystem") + &workload::pod("app", "data", annotations)),
     );
-    cluster
-        .kubectl(&format!("wait -n {name} --for=condition=Ready pod/app --timeout=120s"))
-        .ok();
+    space.ready("app");
     cluster.shell(name, "app", "echo running >/data/state; echo payload >/data/payload");
     space
 }
@@ -36,12 +34,7 @@ fn state_in_backup(cluster: &Kubernetes, namespace: &str, backup: &str) -> Strin
         elsewhere.name
     );
     cluster.ararat(&line).ok();
-    cluster
-        .kubectl(&format!(
-            "wait -n {} --for=condition=Ready pod/app --timeout=120s",
-            elsewhere.name
-        ))
-        .ok();
+    elsewhere.ready("app");
     cluster.shell(&elsewhere.name, "app", "cat /data/state")
 }
 
@@ -110,12 +103,7 @@ fn a_failing_pre_hook_spares_the_volume_and_the_post_hook_runs_all_the_same() {
     assert!(cluster.find(&format!("pod -n {} app", elsewhere.name)).is_none());
     // Whoever wants it all the same gets it.
     restore(&format!("{name}-empty"), "--restore-volumes=false").ok();
-    cluster
-        .kubectl(&format!(
-            "wait -n {} --for=condition=Ready pod/app --timeout=120s",
-            elsewhere.name
-        ))
-        .ok();
+    elsewhere.ready("app");
     assert_eq!(cluster.shell(&elsewhere.name, "app", "ls /data"), "");
 }
 

@@ -43,6 +43,13 @@ impl<'a> Space<'a> {
         let line = format!("delete namespace {} --ignore-not-found --timeout=180s", self.name);
         self.cluster.kubectl(&line).ok();
     }
+
+    /// Waits until one of its pods is ready.
+    #[track_caller]
+    pub fn ready(&self, pod: &str) {
+        let line = format!("wait -n {} --for=condition=Ready pod/{pod} --timeout=120s", self.name);
+        self.cluster.kubectl(&line).ok();
+    }
 }
 
 impl Drop for Space<'_> {

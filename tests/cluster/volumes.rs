@@ -31,12 +31,7 @@ fn a_block_mode_volume_comes_back_bit_for_bit() {
         &space.name,
         &(workload::claim("raw", &cluster.late(), "Block").replace("1Gi", "64Mi") + DEVICE_POD),
     );
-    cluster
-        .kubectl(&format!(
-            "wait -n {} --for=condition=Ready pod/engine --timeout=120s",
-            space.name
-        ))
-        .ok();
+    space.ready("engine");
     let write = "dd if=/dev/urandom of=/dev/raw bs=1M seek=5 count=7 2>/dev/null; printf mark | dd of=/dev/raw bs=1 seek=67108800 2>/dev/null; sync";
     cluster.shell(&space.name, "engine", write);
     let before = cluster.shell(&space.name, "engine", "sha256sum /dev/raw");
@@ -64,12 +59,7 @@ fn a_block_mode_volume_comes_back_bit_for_bit() {
         .ararat(&format!("restore create {backup} --from-backup {backup} --wait"))
         .ok();
     spotless(cluster, &cluster.object("restore", &backup));
-    cluster
-        .kubectl(&format!(
-            "wait -n {} --for=condition=Ready pod/engine --timeout=120s",
-            space.name
-        ))
-        .ok();
+    space.ready("engine");
     let after = cluster.shell(&space.name, "engine", "sha256sum /dev/raw");
     nothing_left(cluster, &space.name);
     drop(space);
@@ -97,12 +87,7 @@ fn a_claim_that_no_pod_mounts_is_saved_and_comes_back() {
         &space.name,
         &(workload::claim("archive", &cluster.late(), "Filesystem") + &workload::pod("writer", "archive", "{}")),
     );
-    cluster
-        .kubectl(&format!(
-            "wait -n {} --for=condition=Ready pod/writer --timeout=120s",
-            space.name
-        ))
-        .ok();
+    space.ready("writer");
     content::fill(cluster, &space.name, "writer", "/data");
     let before = content::listing(cluster, &space.name, "writer", "/data");
     cluster
@@ -138,12 +123,7 @@ fn a_claim_that_no_pod_mounts_is_saved_and_comes_back() {
         ))
         .ok();
     cluster.apply(&space.name, &workload::pod("reader", "archive", "{}"));
-    cluster
-        .kubectl(&format!(
-            "wait -n {} --for=condition=Ready pod/reader --timeout=120s",
-            space.name
-        ))
-        .ok();
+    space.ready("reader");
     content::assert_same(&before, &content::listing(cluster, &space.name, "reader", "/data"));
 }
 
@@ -178,12 +158,7 @@ fn volumes_of_a_pod_alone_are_chosen_by_rule_and_come_back_before_it_starts() {
     let cluster = &story.cluster;
     let space = Space::new(cluster, &story.name("scratch"));
     cluster.apply(&space.name, SCRATCH);
-    cluster
-        .kubectl(&format!(
-            "wait -n {} --for=condition=Ready pod/scratch --timeout=120s",
-            space.name
-        ))
-        .ok();
+    space.ready("scratch");
     content::fill(cluster, &space.name, "scratch", "/kept");
     cluster.shell(&space.name, "scratch", "echo gone >/cache/file");
     let before = content::listing(cluster, &space.name, "scratch", "/kept");
@@ -201,12 +176,7 @@ fn volumes_of_a_pod_alone_are_chosen_by_rule_and_come_back_before_it_starts() {
     cluster
         .ararat(&format!("restore create {backup} --from-backup {backup} --wait"))
         .ok();
-    cluster
-        .kubectl(&format!(
-            "wait -n {} --for=condition=Ready pod/scratch --timeout=120s",
-            space.name
-        ))
-        .ok();
+    space.ready("scratch");
     // The folder's own time is when the waiting container took its mark away; all that is in it is as it was.
     let below = |listing: &str| -> String {
         let lines = listing.lines().filter(|line| !line.starts_with(". "));
@@ -247,12 +217,8 @@ fn a_folder_of_the_node_comes_back_beside_other_volumes_if_it_is_empty() {
     story.install("--host-path /tmp/ararat-hosts");
     let space = Space::new(cluster, &story.name("host"));
     let name = space.name.clone();
-    let runs = || {
-        let line = format!("wait -n {name} --for=condition=Ready pod/both --timeout=120s");
-        cluster.kubectl(&line).ok();
-    };
     cluster.apply(&name, &HOST_POD.replace("NAME", &name));
-    runs();
+    space.ready("both");
     cluster.shell(&name, "both", "echo kept >/kept/file; echo host >/host/file");
     cluster
         .ararat(&format!("backup create {name} --include-namespaces {name} --wait"))
@@ -264,7 +230,7 @@ fn a_folder_of_the_node_comes_back_beside_other_volumes_if_it_is_empty() {
         .ararat(&format!("restore create {name} --from-backup {name} --wait"))
         .ok();
     spotless(cluster, &cluster.object("restore", &name));
-    runs();
+    space.ready("both");
     assert_eq!(
         cluster.shell(&name, "both", "cat /kept/file /host/file"),
         "kept\nhost\n"
@@ -280,7 +246,7 @@ fn a_folder_of_the_node_comes_back_beside_other_volumes_if_it_is_empty() {
         .ararat(&format!("restore describe {name}-again --details"))
         .ok()
         .says(&["HostPathKept", "not empty"]);
-    runs();
+    space.ready("both");
     assert_eq!(
         cluster.shell(&name, "both", "cat /kept/file /host/file"),
         "kept\ntheirs\n"
@@ -312,12 +278,8 @@ fn the_claim_of_an_ephemeral_volume_is_left_to_its_pod_and_its_data_is_missed_al
     let cluster = &story.cluster;
     let space = Space::new(cluster, &story.name("ephemeral"));
     let name = space.name.clone();
-    let runs = || {
-        let line = format!("wait -n {name} --for=condition=Ready pod/lone --timeout=120s");
-        cluster.kubectl(&line).ok();
-    };
     cluster.apply(&name, &EPHEMERAL_POD.replace("CLASS", &cluster.late()));
-    runs();
+    space.ready("lone");
     cluster.shell(&name, "lone", "echo old >/scratch/file; sync");
     cluster
         .ararat(&format!("backup create {name} --include-namespaces {name} --wait"))
@@ -334,7 +296,7 @@ fn the_claim_of_an_ephemeral_volume_is_left_to_its_pod_and_its_data_is_missed_al
         .ok();
     let described = cluster.ararat(&format!("restore describe {name} --details")).ok();
     described.says(&["DataNotRestored", "lone-scratch", "it is made for its pod"]);
-    runs();
+    space.ready("lone");
     assert_eq!(cluster.shell(&name, "lone", "ls -A /scratch"), "");
     nothing_left(cluster, &name);
 }
