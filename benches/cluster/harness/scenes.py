@@ -204,7 +204,7 @@ def alone(cluster: Cluster, meter: Meter, folders: str) -> Iterator[tuple[str, d
 
 
 def by_agents(cluster: Cluster, meter: Meter, round: int) -> Iterator[tuple[str, dict]]:
-    """What the round before has stored is gone before, so that the first is one."""
+    """The same data by the agents; what the round before has stored is removed first, so that its first backup is one. The last backup is left."""
     if round > 0:
         forgotten(cluster, "four", f"four-{round - 1}")
     first, again = f"four-{round}-first", f"four-{round}"
