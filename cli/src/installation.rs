@@ -8,6 +8,7 @@ pub mod controller;
 pub mod location;
 pub mod rights;
 
+pub use api::words::CONTROLLER;
 use serde_json::{Value, json};
 
 use location::LocationPlan;
@@ -20,8 +21,6 @@ pub const VERSION_ANNOTATION: &str = "ararat.dev/version";
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The label that says which part of an installation an object is.
 pub const COMPONENT: &str = "app.kubernetes.io/component";
-/// The Deployment of the controller, and its ServiceAccount.
-pub const CONTROLLER: &str = "ararat-controller";
 /// The DaemonSet of the agents, and their ServiceAccount.
 pub const AGENT: &str = "ararat-agent";
 

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use api::{Backup, BackupStorageLocation, DeleteBackupRequest, Restore, Schedule};
+use api::{Backup, BackupStorageLocation, DeleteBackupRequest, Restore, Schedule, words};
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -17,9 +17,6 @@ use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::context::{Context, say};
-
-/// The account of a controller, as `ararat install` makes it.
-const ACCOUNT: &str = "ararat-controller";
 
 /// Tells of each once, until the process ends.
 pub async fn run(context: Arc<Context>) {
@@ -68,7 +65,7 @@ where
 /// Whether another Ararat works in a namespace. When that cannot be told, nothing is said.
 async fn is_worked_on(context: &Context, namespace: &str) -> bool {
     let accounts: Api<ServiceAccount> = Api::namespaced(context.client.clone(), namespace);
-    match accounts.get_metadata_opt(ACCOUNT).await {
+    match accounts.get_metadata_opt(words::CONTROLLER).await {
         Ok(account) => account.is_some(),
         Err(error) => {
             tracing::debug!("Who works in {namespace} is not known: {}", say(&error));

@@ -1,8 +1,10 @@
 //! Words on foreign objects: labels and annotations that Ararat sets or obeys. Where Velero has one of the same meaning, it is obeyed as well, so that
-//! nobody has to touch workloads to change over.
+//! nobody has to touch workloads to change over. And the name by which an installation is known.
 
 use std::collections::BTreeMap;
 
+/// The Deployment of the controller and its ServiceAccount, in the namespace of each Ararat.
+pub const CONTROLLER: &str = "ararat-controller";
 /// Label: never back this object up, when `true`.
 pub const EXCLUDE: &str = "ararat.dev/exclude-from-backup";
 /// Label on what a restore has made: the Backup's name.
